@@ -1,0 +1,31 @@
+"""Where everything lies in the lake; every path is relative to the lake's root."""
+
+from datetime import date
+
+LAKE = "_lake.json"
+RESETTING = "_resetting"
+
+
+def landing(table: str, day: date) -> str:
+    """Folder in which the feeds of `table` that arrived on `day` lie, under any file name."""
+    return f"landing/{table}/{day}"
+
+
+def extracted(table: str, batch: date) -> str:
+    """Folder of what the run of `batch` took of `table`, until it is committed."""
+    return f"extracted/{table}/batch={batch}"
+
+
+def quarantine(table: str, batch: date) -> str:
+    """Folder of the records of `table` that the run of `batch` could not take."""
+    return f"quarantine/{table}/batch={batch}"
+
+
+def history(table: str, batch: date) -> str:
+    """Folder of the parts and manifests of one batch."""
+    return f"history/{table}/batch={batch}"
+
+
+def manifest(table: str, batch: date, revision: int) -> str:
+    """The file whose existence commits a revision."""
+    return f"{history(table, batch)}/_manifest-{revision}.json"
