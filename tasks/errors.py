@@ -21,6 +21,10 @@ class FeedError(PipelineError):
     """A source delivered something that cannot be taken as a whole: no file, a damaged file, too many bad records."""
 
 
+class SourceError(PipelineError):
+    """The source database refused or lacks what the pipeline asked it for."""
+
+
 class HistoryError(PipelineError):
     """The history contradicts itself: a part that its manifest names is missing or differs."""
 

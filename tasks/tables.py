@@ -29,7 +29,7 @@ class Home(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """One business column. `nullable` is what the shop itself may leave empty; another producer may leave any but the key."""
+    """One business column. `nullable` is what the shop may leave empty; another producer may leave any but the key."""
 
     name: str
     type: Type
@@ -48,6 +48,7 @@ class Table:
 
     @property
     def key(self) -> str:
+        """The column that identifies a record; it is never NULL."""
         return self.columns[0].name
 
     @property

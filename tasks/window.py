@@ -60,7 +60,8 @@ def plan_chunks(table: str, counts: Mapping[date, int], window: Window, limit: i
     Days without a count are empty. Every day of the window is in exactly one chunk (or one set of shares), so the
     plan depends on the source alone.
 
-    >>> [str(chunk) for chunk in plan_chunks("orders", {date(2025, 1, 1): 9}, Window(date(2025, 1, 1), date(2025, 1, 3)))]
+    >>> days = Window(date(2025, 1, 1), date(2025, 1, 3))
+    >>> [str(chunk) for chunk in plan_chunks("orders", {date(2025, 1, 1): 9}, days)]
     ['2025-01-01--2025-01-02']
     """
     return tuple(_chunks(table, counts, window, limit))

@@ -1,18 +1,26 @@
 """Manifests: what a revision of a batch consists of. Writing one is the commit."""
 
-from dataclasses import dataclass
+import json
+import re
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
-from tasks.lake.store import Stored
+from pyarrow import fs
+
+from tasks.errors import HistoryError
+from tasks.lake import paths
+from tasks.lake.store import Lake, Stored
 from tasks.window import Window
+
+_MANIFEST = re.compile(r".*/batch=(\d{4}-\d\d-\d\d)/_manifest-(\d+)\.json")
 
 
 @dataclass(frozen=True)
 class Part:
     """One Parquet file of a revision, sorted by (`_cursor`, key).
 
-    `digest` is the sum of `_version`; `first` and `last` bound `_cursor` (None where no record has one) and
-    `undated` counts the records without a cursor.
+    `digest` is the sum of `_version`; `first` and `last` (UTC, without a zone) bound `_cursor` (None where no record
+    has one) and `undated` counts the records without a cursor.
     """
 
     name: str
@@ -43,3 +51,70 @@ class Manifest:
     parts: tuple[Part, ...]
     sources: tuple[Stored, ...]
     shop: str | None
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """The one text of a manifest: names sorted, dates and instants in ISO 8601."""
+    text = json.dumps(asdict(manifest), sort_keys=True, indent=1, ensure_ascii=False, default=_iso)
+    return text.encode() + b"\n"
+
+
+def from_json(data: bytes) -> Manifest:
+    """What `to_json` wrote; raises ValueError, KeyError or TypeError for anything else."""
+    found = json.loads(data)
+    window = Window(*(date.fromisoformat(found["window"][side]) for side in ("start", "end")))
+    parts = tuple(Part(**(part | {end: _instant(part[end]) for end in ("first", "last")})) for part in found["parts"])
+    sources = tuple(Stored(**source) for source in found["sources"])
+    batch = date.fromisoformat(found["batch"])
+    return Manifest(**{**found, "batch": batch, "window": window, "parts": parts, "sources": sources})
+
+
+def commit(lake: Lake, manifest: Manifest) -> bool:
+    """Make a revision part of the history; False if another run committed that revision first."""
+    return lake.create(paths.manifest(manifest.table, manifest.batch, manifest.revision), to_json(manifest))
+
+
+def read_manifest(lake: Lake, table: str, batch: date, revision: int) -> Manifest:
+    """The manifest of a committed revision; raises HistoryError if it is missing or unreadable."""
+    path = paths.manifest(table, batch, revision)
+    try:
+        return from_json(lake.read(path))
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise HistoryError(f"{path} cannot be read ({error}): restore that file from a backup.") from error
+
+
+def committed(lake: Lake, table: str, since: date | None = None) -> list[Manifest]:
+    """The manifests of the batches from `since` on, by batch and revision; no other manifest is read."""
+    return [read_manifest(lake, table, batch, revision) for batch, revision in revisions(lake, table, since)]
+
+
+def revisions(lake: Lake, table: str, since: date | None = None) -> list[tuple[date, int]]:
+    """The (batch, revision)s that are committed, from `since` on if it is given; found by their names alone."""
+    if since is None:
+        return _named(lake, f"history/{table}", recursive=True)
+    recent = (batch for batch in _batches(lake, table) if batch >= since)
+    return [found for batch in recent for found in _named(lake, paths.history(table, batch))]
+
+
+def newest_batch_before(lake: Lake, table: str, day: date) -> date | None:
+    """The newest committed batch of a day before `day`; None if there is none."""
+    earlier = (batch for batch in reversed(_batches(lake, table)) if batch < day)
+    return next((batch for batch in earlier if lake.exists(paths.manifest(table, batch, 1))), None)
+
+
+def _batches(lake: Lake, table: str) -> list[date]:
+    return [date.fromisoformat(name.removeprefix("batch=")) for name in lake.folders(f"history/{table}")]
+
+
+def _named(lake: Lake, folder: str, *, recursive: bool = False) -> list[tuple[date, int]]:
+    found = lake.filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=recursive))
+    matches = (_MANIFEST.fullmatch(info.path) for info in found)
+    return sorted((date.fromisoformat(match[1]), int(match[2])) for match in matches if match)
+
+
+def _iso(value: date) -> str:
+    return value.isoformat()
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

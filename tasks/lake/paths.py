@@ -4,6 +4,7 @@ from datetime import date
 
 LAKE = "_lake.json"
 RESETTING = "_resetting"
+FOLDERS = ("landing", "extracted", "history", "quarantine")
 
 
 def landing(table: str, day: date) -> str:

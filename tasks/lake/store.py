@@ -57,6 +57,7 @@ class Lake(ABC):
             return stream.read()
 
     def exists(self, path: str) -> bool:
+        """Whether there is a file or a folder of that name."""
         return self.filesystem.get_file_info(path).type != fs.FileType.NotFound
 
     def delete(self, path: str) -> None:
@@ -78,6 +79,7 @@ class LocalLake(Lake):
 
     @contextmanager
     def open_output(self, path: str) -> Iterator[pa.NativeFile]:
+        """Stream into a hidden file, which takes its name once it is whole."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(prefix=".", suffix=".partial", dir=target.parent)
@@ -86,11 +88,12 @@ class LocalLake(Lake):
             with pa.OSFile(partial, "wb") as stream:
                 yield stream
             Path(partial).chmod(0o644)
-            os.replace(partial, target)
+            Path(partial).replace(target)
         finally:
             Path(partial).unlink(missing_ok=True)
 
     def create(self, path: str, data: bytes) -> bool:
+        """Link a whole file to its name, which the system refuses if the name is taken."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".", suffix=".partial", dir=target.parent) as partial:
@@ -104,6 +107,7 @@ class LocalLake(Lake):
         return True
 
     def files(self, folder: str, *, recursive: bool = False) -> list[Stored]:
+        """The files that are whole, tagged by the time of their last change in nanoseconds."""
         pattern = (self.root / folder).rglob("*") if recursive else (self.root / folder).glob("*")
         found = ((path, path.stat()) for path in pattern if path.is_file() and not path.name.startswith("."))
         return sorted(

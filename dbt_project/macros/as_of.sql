@@ -1,0 +1,34 @@
+{#
+    The midnight that ends the cut, as a date: models see the batches before it and nothing else.
+
+    The pipeline passes the var `as_of` (ISO date). Without it the cut ends with the newest day that every table has
+    loaded, read from the ledger, so that a build by hand never mixes a table of today with one of yesterday.
+#}
+{% macro as_of() -%}
+    {%- set ledger = source("raw", "_batches") -%}
+    {%- set given = var("as_of", none) or newest_common_day_end(ledger) -%}
+    cast('{{ modules.datetime.date.fromisoformat(given | string) }}' as date)
+{%- endmacro %}
+
+{% macro newest_common_day_end(ledger) -%}
+    {%- if not execute -%} {{ return("1970-01-01") }} {%- endif -%}
+    {%- set newest = {} -%}
+    {%- set query -%}
+        select {{ adapter.quote("table") }}, max(batch) from {{ ledger }} group by 1
+    {%- endset -%}
+    {%- for row in run_query(query).rows -%}
+        {%- do newest.update({row[0]: row[1]}) -%}
+    {%- endfor -%}
+    {%- for name in raw_tables() if name not in newest -%}
+        {%- do exceptions.raise_compiler_error(
+            "raw." ~ name ~ " was never loaded: load it, or pass --vars 'as_of: YYYY-MM-DD'"
+        ) -%}
+    {%- endfor -%}
+    {{ return(newest.values() | min + modules.datetime.timedelta(days=1)) }}
+{%- endmacro %}
+
+{# The shop's tables: every source of raw but the ledgers. #}
+{% macro raw_tables() -%}
+    {%- set sources = graph.sources.values() | selectattr("source_name", "equalto", "raw") -%}
+    {{ return(sources | map(attribute="name") | reject("in", ["_batches", "_built"]) | list) }}
+{%- endmacro %}

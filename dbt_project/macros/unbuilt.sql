@@ -1,0 +1,27 @@
+{#
+    Predicate on `_batch` and `_revision`: the rows of this build, of raw or of a staging model alike.
+
+    In a full build these are all rows before `as_of`. In an increment they are the rows of the revisions that the
+    ledger `raw._batches` knows and `raw._built` lacks, that is, those no complete green build has processed. Staging
+    rows keep the `_batch` and `_revision` of their version, so the staging rows that changed are those of the same
+    revisions, and a build that failed half-way is made good by the next one. The semi-join lets the engine skip the
+    files of all other batches. `raw._built` speaks of the pipeline's own schemas: a developer's target takes every
+    revision each time.
+#}
+{% macro unbuilt(table) -%}
+    {%- set ledger = source("raw", "_batches") -%}
+    {%- set built = source("raw", "_built") -%}
+    {%- set of_table = adapter.quote("table") ~ " = '" ~ table ~ "'" -%}
+    _batch < {{ as_of() }}
+    {%- if is_incremental() and not is_developer() %}
+        and (_batch, _revision) in (
+            select batch, revision
+            from {{ ledger }}
+            where {{ of_table }} and batch < {{ as_of() }}
+            except
+            select batch, revision
+            from {{ built }}
+            where {{ of_table }}
+        )
+    {%- endif %}
+{%- endmacro %}

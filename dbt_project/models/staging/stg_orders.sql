@@ -1,0 +1,28 @@
+{{ config(unique_key="order_id") }}
+
+with
+    versions as (
+        select
+            order_id,
+            customer_id,
+            {{ instant("order_date") }} as order_date,
+            status,
+            total_amount,
+            shipping_cost,
+            payment_method,
+            shipping_address,
+            billing_address,
+            {{ instant("created_at") }} as created_at,
+            {{ instant("updated_at") }} as updated_at,
+            _cursor,
+            _batch,
+            _revision,
+            _version
+        from {{ source("raw", "orders") }}
+        where {{ unbuilt("orders") }}
+    ),
+
+    final as ({{ current_records("versions", key="order_id") }})
+
+select *
+from final

@@ -1,0 +1,58 @@
+"""The order of every load: generate, extract, append, load, reconcile."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.futures import PrefectFuture, wait
+
+from tasks.append import append
+from tasks.balance import IngestReport
+from tasks.extract import extract, find, one_snapshot
+from tasks.generate import generate
+from tasks.load import load
+from tasks.plan import Run
+from tasks.reconcile import reconcile
+
+Futures = Sequence[PrefectFuture[Any]]
+
+WORKERS = 4
+"""Chunks worked on at once: two per core of a small machine, as half of their time is spent in Postgres."""
+
+
+def ingest(run: Run) -> IngestReport:
+    """Carry one run from its sources to the warehouse, table by table; called from within a flow.
+
+    All tables are written before any is read, so that one snapshot of the source database holds them all. A table
+    that fails stops alone: the others are committed and loaded, and `reconcile` then fails naming it.
+    """
+    generated = {table: [generate.submit(run, chunk) for chunk in run.chunks(table)] for table in run.windows}
+    _finish(generated)
+    with one_snapshot(run) as snapshot:
+        takes = find(run, snapshot)
+        extracted = {
+            table: [extract.submit(run, take, snapshot, wait_for=generated[table]) for take in takes[table]]
+            for table in run.windows
+        }
+        _finish(extracted)
+    appended = {table: [append.submit(run, table, extracted[table])] for table in run.windows}
+    loaded = {table: [load.submit(run, table, wait_for=appended[table])] for table in run.windows}
+    _finish(loaded)
+    failures = _failures([generated, extracted, appended, loaded])
+    done = [appended[table][0].result() for table in run.windows if table not in failures]
+    return reconcile(run, done, failures)
+
+
+def _finish(step: Mapping[str, Futures]) -> None:
+    wait([future for futures in step.values() for future in futures])
+
+
+def _failures(steps: Sequence[Mapping[str, Futures]]) -> dict[str, str]:
+    """Why each table that failed did: the error of its first failed task (those after it were never run)."""
+    failed = {
+        table: future.state.result(raise_on_failure=False)
+        for step in reversed(steps)
+        for table, futures in step.items()
+        for future in futures
+        if future.state.is_failed() or future.state.is_crashed()
+    }
+    return {table: str(error) for table, error in failed.items()}

@@ -1,0 +1,122 @@
+"""A Prefect server of our own on loopback, for a machine on which none is configured.
+
+`python -m flows.server` serves the dashboard of the runs that the embedded stack keeps, until Ctrl-C.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from blocks.stack import home
+from tasks.errors import PipelineError
+
+_PATIENCE_SECONDS = 90
+_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Registering every installed integration's blocks imports them all: 6 of the 11 seconds that a start takes.
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+}
+
+
+@contextmanager
+def prefect_api() -> Iterator[str]:
+    """The address of the Prefect API to use: the one that is configured, else a server for as long as the block lasts.
+
+    The server keeps its runs in the embedded stack's home, prints nothing, and ends even if this process is killed.
+    """
+    if configured := PREFECT_API_URL.value():
+        yield configured
+        return
+    port = _free_port()
+    process = start_server(port)
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        _wait_until_healthy(url, process)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield url
+            APILogHandler.flush()  # what is still queued has nowhere to go once the server is gone
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(_PATIENCE_SECONDS)
+
+
+def start_server(port: int) -> "subprocess.Popen[bytes]":
+    """Start the server as a child process that ends with this one."""
+    folder = home() / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = (folder / "server.log").open("ab")
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.server", str(port), str(os.getpid())],
+        env=os.environ | _environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd=Path(__file__).parent.parent,
+        start_new_session=True,
+    )
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return _SETTINGS | {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]") -> None:
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health", timeout=2).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    process.kill()
+    raise PipelineError(f"The Prefect server did not start; its log is {home() / 'prefect' / 'server.log'}.")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended, whichever way."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _serve(port: int) -> None:
+    import uvicorn
+
+    uvicorn.run("prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error")
+
+
+def main(arguments: list[str]) -> None:
+    """Serve in the foreground; with a port and a parent's process id, as that parent's child."""
+    if arguments:
+        threading.Thread(target=_end_with, args=(int(arguments[1]),), daemon=True).start()
+        _serve(int(arguments[0]))
+        return
+    os.environ.update(_environment(home() / "prefect"))
+    print("The dashboard is at http://127.0.0.1:4200 until Ctrl-C.")
+    _serve(4200)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,40 @@
+"""Build the warehouse's staging, intermediate and marts with dbt."""
+
+from prefect import flow
+
+from flows.occasion import occasion
+from flows.parameters import Day, Observability, StackName
+from tasks.transform import TransformReport, build, mark, plan_build
+
+
+@flow(name="transform", flow_run_name="{stack} transform")
+def transform(
+    stack: StackName = "local",
+    as_of: Day | None = None,
+    full_refresh: bool = False,
+    select: list[str] | None = None,
+    observability: Observability = "summary",
+) -> TransformReport:
+    """Build and test dbt's models from what the warehouse's raw layer holds.
+
+    Every model sees the same cut: the batches of days before `as_of`. A complete build is noted in `raw._built`, so
+    that the next one processes only what was loaded since.
+
+    Args:
+        stack: Name of the stack: local, or a saved Stack block document.
+        as_of: The date whose first instant (UTC) ends the cut; by default the end of the newest day all tables have.
+        full_refresh: Rebuild everything from the whole of raw; needed for an as_of before that of the last build.
+        select: Names of the models to build, in dbt's own syntax; a partial build is not noted.
+        observability: With summary dbt runs as one task, with nodes every model and test is a task run of its own.
+    """
+    cut = plan_build(occasion(stack), as_of, full_refresh)
+    report = build(cut, select or [], observability)
+    if not select:
+        mark(cut)
+    return report
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    main(transform)

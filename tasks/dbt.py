@@ -1,0 +1,215 @@
+"""dbt, run in this process: quiet, with its files under the stack's home, and with errors a person can act on."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import TransformError
+
+PROJECT = Path(__file__).parents[1] / "dbt_project"
+REASON_LENGTH = 500
+_BEHIND = ("LINE ", "> in macro", "compiled code at")
+
+_ONE_AT_A_TIME = threading.Lock()
+"""dbt keeps its flags, adapters and environment per process, so runs in one process take turns."""
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """One model, test or unit test of a run.
+
+    `status` is dbt's: success, pass, no-op, warn, error, fail, runtime error or skipped. `rows` are the rows a model
+    wrote, where the warehouse says so (DuckDB does not), and the failing rows of a test.
+    """
+
+    name: str
+    resource_type: str
+    status: str
+    seconds: float
+    rows: int | None
+    message: str
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What one dbt command did: its nodes in the order they ended, its wall time, and the folder of its artifacts."""
+
+    nodes: tuple[NodeResult, ...]
+    seconds: float
+    target: Path
+
+    @property
+    def passed(self) -> tuple[NodeResult, ...]:
+        """Nodes that did what they should; a no-op is a node that had nothing to do."""
+        return self._with("success", "pass", "no-op")
+
+    @property
+    def failed(self) -> tuple[NodeResult, ...]:
+        """Nodes that failed, tests and models alike."""
+        return self._with("error", "fail", "runtime error", "partial success")
+
+    @property
+    def skipped(self) -> tuple[NodeResult, ...]:
+        """Nodes not run because one they need failed."""
+        return self._with("skipped")
+
+    @property
+    def warned(self) -> tuple[NodeResult, ...]:
+        """Tests of severity warn that found something."""
+        return self._with("warn")
+
+    def _with(self, *statuses: str) -> tuple[NodeResult, ...]:
+        return tuple(node for node in self.nodes if node.status in statuses)
+
+
+OnNode = Callable[[NodeResult], None]
+
+
+def build(
+    *,
+    home: Path,
+    environment: Mapping[str, str],
+    as_of: date,
+    full_refresh: bool = False,
+    select: Sequence[str] = (),
+    on_node: OnNode | None = None,
+) -> BuildReport:
+    """Build and test the models with all batches before `as_of`; see `run_dbt` for the rest."""
+    command = ["build", *(["--full-refresh"] if full_refresh else []), *(["--select", *select] if select else [])]
+    return run_dbt(command, home=home, environment=environment, variables={"as_of": as_of.isoformat()}, on_node=on_node)
+
+
+def docs_generate(*, home: Path, environment: Mapping[str, str], as_of: date) -> Path:
+    """Write the documentation of the project and its tables as one HTML file, and return its path."""
+    variables = {"as_of": as_of.isoformat()}
+    report = run_dbt(["docs", "generate", "--static"], home=home, environment=environment, variables=variables)
+    return report.target / "static_index.html"
+
+
+def run_dbt(
+    command: Sequence[str],
+    *,
+    home: Path,
+    environment: Mapping[str, str],
+    variables: Mapping[str, object],
+    target: str | None = None,
+    on_node: OnNode | None = None,
+) -> BuildReport:
+    """Run one dbt command of the project, such as `["build", "--select", "staging"]`, without a word on the screen.
+
+    `environment` is what profiles.yml asks for; it is in `os.environ` only during the call. `variables` are dbt's
+    vars, `target` is one of profiles.yml, its default if None. Artifacts go to `home/dbt/target` (with the cache that
+    lets the next run parse less), logs to `home/dbt/logs`. `on_node` is called with each node that ends, from dbt's
+    threads. An option of several values takes them after one flag: dbt forgets all but the last of a flag given twice.
+
+    Raises TransformError naming each node that failed, or what dbt could not read, with the reason.
+    """
+    folder = home.resolve() / "dbt"
+    nodes: list[NodeResult] = []
+
+    def collect(event: Any) -> None:
+        if event.info.name == "NodeFinished":
+            nodes.append(_node_result(event.data))
+            if on_node is not None:
+                on_node(nodes[-1])
+
+    with _ONE_AT_A_TIME, _environment(environment), _released_database():
+        started = time.perf_counter()
+        error = _invoke(command, _options(folder, target), variables, collect)
+        report = BuildReport(tuple(nodes), time.perf_counter() - started, folder / "target")
+    if error is not None or report.failed:
+        raise TransformError(_explain(command[0], report, error, folder / "logs" / "dbt.log"))
+    return report
+
+
+def _invoke(
+    command: Sequence[str], options: Sequence[str], variables: Mapping[str, object], callback: Callable[[Any], None]
+) -> str | None:
+    """Run dbt; the text of the exception that stopped it, if one did. Imports dbt here: that takes two seconds.
+
+    The project is read without vars first: none of ours shapes it, and dbt throws its cache away when one changes,
+    which `as_of` does every day (0.1 s instead of 0.9 s for 14 models).
+    """
+    from dbt.cli.main import dbtRunner  # noqa: PLC0415
+
+    result: Any = dbtRunner().invoke(["parse", *options])
+    if result.exception is None:
+        runner = dbtRunner(manifest=result.result, callbacks=[callback])
+        result = runner.invoke([*command, *options, "--vars", json.dumps(variables)])
+    return None if result.exception is None else str(result.exception)
+
+
+def _options(folder: Path, target: str | None) -> list[str]:
+    """The options of every run; levels are explicit because `--quiet` alone still prints errors."""
+    # fmt: off
+    return [
+        "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), *(["--target", target] if target else []),
+        "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
+        "--quiet", "--no-print", "--no-use-colors", "--no-use-colors-file",
+        "--log-level", "none", "--log-level-file", "info",
+    ]
+    # fmt: on
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _released_database() -> Iterator[None]:
+    """Close what the adapters hold: dbt-duckdb would keep the file, and its lock, for the life of the process."""
+    try:
+        yield
+    finally:
+        from dbt.adapters.factory import FACTORY  # noqa: PLC0415
+
+        for adapter in FACTORY.adapters.values():
+            close = getattr(adapter.ConnectionManager, "close_all_connections", None)
+            if close is not None:
+                close()
+
+
+def _node_result(data: Any) -> NodeResult:
+    info, result = data.node_info, data.run_result
+    is_test = info.resource_type in ("test", "unit_test")
+    rows = result.num_failures if is_test else _rows_affected(result.adapter_response)
+    return NodeResult(info.node_name, info.resource_type, result.status, result.execution_time, rows, result.message)
+
+
+def _rows_affected(response: Any) -> int | None:
+    rows = dict(response).get("rows_affected")
+    return None if rows is None else int(rows)
+
+
+def _explain(command: str, report: BuildReport, error: str | None, log: Path) -> str:
+    reasons = [f"{node.resource_type} {node.name}: {_reason(node.message)}" for node in report.failed]
+    if error is not None:
+        reasons.append(_reason(error))
+    skipped = f" ({len(report.skipped)} nodes skipped)" if report.skipped else ""
+    return f"dbt {command} failed{skipped}: {'; '.join(reasons)}. Full log: {log}"
+
+
+def _reason(message: str) -> str:
+    """The telling part of a dbt message: no heading, which repeats the name, and no SQL or macros after it."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    body = lines[1:] if len(lines) > 1 and " Error" in lines[0] else lines
+    telling = " ".join(takewhile(lambda line: not line.startswith(_BEHIND), body))
+    return telling[:REASON_LENGTH].rstrip(". ")

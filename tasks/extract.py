@@ -1,0 +1,89 @@
+"""Take what the sources hold for a run's days, checked, into the lake's extracted folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prefect import get_run_logger, task
+
+from blocks.stack import Stack
+from tasks.errors import FeedError
+from tasks.lake import paths
+from tasks.lake.feeds import landed
+from tasks.lake.history import Extracted, extract_feed, extract_rows
+from tasks.lake.manifests import committed
+from tasks.lake.store import Lake, Stored
+from tasks.plan import Run
+from tasks.retry import RETRY
+from tasks.source.postgres import Source
+from tasks.tables import TABLES, Home, Table
+from tasks.window import Chunk, Window, plan_chunks
+
+
+@dataclass(frozen=True)
+class Take:
+    """What one task takes of a table: a feed from landing, or a chunk of rows from Postgres."""
+
+    table: str
+    feed: Stored | None = None
+    chunk: Chunk | None = None
+
+
+@contextmanager
+def one_snapshot(run: Run) -> Iterator[str]:
+    """Hold the source database at one instant; what it yields lets every task of the run read that instant."""
+    with Stack.named(run.stack).open_source().snapshot() as snapshot:
+        yield snapshot
+
+
+@task(task_run_name="find {run.day}", **RETRY)
+def find(run: Run, snapshot: str) -> dict[str, tuple[Take, ...]]:
+    """What there is to take, per table of the run: feeds that no batch has taken yet, and chunks of rows."""
+    stack = Stack.named(run.stack)
+    lake, source = stack.open_lake(), stack.open_source()
+    return {
+        table: _feeds(lake, run, TABLES[table])
+        if TABLES[table].home is Home.JSON
+        else _chunks(source, run, table, snapshot)
+        for table in run.windows
+    }
+
+
+def _feeds(lake: Lake, run: Run, table: Table) -> tuple[Take, ...]:
+    window = run.windows[table.name]
+    taken = {source for manifest in committed(lake, table.name, since=window.start) for source in manifest.sources}
+    expected = window if run.backfill else Window(run.day, run.as_of)
+    if not any(lake.files(paths.landing(table.name, day)) for day in expected):
+        return (Take(table.name),)
+    return tuple(Take(table.name, feed=feed) for feed in landed(lake, table, window, taken))
+
+
+def _chunks(source: Source, run: Run, table: str, snapshot: str) -> tuple[Take, ...]:
+    window = run.windows[table]
+    counts = source.counts(TABLES[table], window, run.as_of, snapshot)
+    return tuple(Take(table, chunk=chunk) for chunk in plan_chunks(table, counts, window))
+
+
+@task(task_run_name="extract {take.table} {run.day}", **RETRY)
+def extract(run: Run, take: Take, snapshot: str) -> Extracted:
+    """Take one feed or one chunk: good records into extracted, bad ones into quarantine.
+
+    Raises `FeedError` for a damaged feed, and for a table whose feed has not arrived.
+    """
+    stack, table = Stack.named(run.stack), TABLES[take.table]
+    lake = stack.open_lake()
+    if take.chunk is not None:
+        rows = stack.open_source().copy_out(table, take.chunk, run.as_of, snapshot)
+        extracted = extract_rows(lake, table, take.chunk, rows, run.day, run.as_of)
+    elif take.feed is not None:
+        extracted = extract_feed(lake, table, take.feed, run.day, run.as_of)
+    else:
+        raise FeedError(
+            f"{table.name}: {paths.landing(table.name, run.day)}/ has no file; deliver the feed ([] if it is empty) "
+            f"and run {run.day} again."
+        )
+    if extracted.unknown_columns:
+        get_run_logger().warning(
+            "%s: kept unknown columns as text: %s", table.name, ", ".join(extracted.unknown_columns)
+        )
+    return extracted

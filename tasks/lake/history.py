@@ -1,0 +1,325 @@
+"""From a source to the history: what a run took, checked, and what of it becomes the next revision of its batch."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.errors import FeedError, TransientError
+from tasks.lake import parts, paths, quarantine
+from tasks.lake.arrow import compute as pc
+from tasks.lake.checks import CURSOR, FILE, OWN_COLUMNS, POSITION, VERSION, Bad, Checked, check_rows
+from tasks.lake.comparison import lacking, newest_undated, one_per_cursor
+from tasks.lake.feeds import read_feed
+from tasks.lake.json_records import json_text
+from tasks.lake.manifests import Manifest, Part, commit, committed, revisions
+from tasks.lake.parts import Span
+from tasks.lake.store import Lake, Stored
+from tasks.tables import Table
+from tasks.window import CHUNK_ROWS, Chunk, Window, midnight, plan_chunks
+
+_BAD_TOLERATED = 10  # records, however few there are: one per cent of a feed of 50 is none
+_CHUNK_BYTES = 256 << 20  # of records in memory; 1 KB each for 250,000, which few reach
+_LAG = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Names and counts of what was taken from the source `name`: `read` records = those in `parts` + `bad` ones.
+
+    `days` counts the good records per day of their cursor, `undated` those without one; `size` is their memory in
+    bytes. `sources` are the landing files that were taken, none for rows of a database.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    read: int
+    bad: int
+    days: Mapping[date, int]
+    undated: int
+    size: int
+    unknown_columns: tuple[str, ...]
+    sources: tuple[Stored, ...] = ()
+
+
+def extract_feed(lake: Lake, table: Table, source: Stored, batch: date, as_of: date) -> Extracted:
+    """Take a feed from landing; raises FeedError if the file is damaged, with the quarantine written."""
+    checked = read_feed(lake, table, source, as_of)
+    return replace(store_extracted(lake, table, batch, source.path, checked), sources=(source,))
+
+
+def extract_rows(lake: Lake, table: Table, chunk: Chunk, rows: pa.Table, batch: date, as_of: date) -> Extracted:
+    """Take rows of a database: typed columns, or text wherever a value did not fit its column."""
+    checked = (_placed_by_key(table, rows, block) for block in check_rows(table, rows, as_of))
+    return store_extracted(lake, table, batch, f"postgres/{table.name}/{chunk}", checked)
+
+
+def store_extracted(lake: Lake, table: Table, batch: date, name: str, checked: Iterable[Checked]) -> Extracted:
+    """Write the good records of a source as parts and its bad ones into quarantine, block by block."""
+    written, days = list[Part](), Counter[date | None]()
+    read = bad = size = 0
+    unknown = set[str]()
+    with quarantine.opened(lake, table.name, batch, name) as kept:
+        try:
+            for block in checked:
+                kept.put(name, block.bad)
+                read, bad, size = read + block.read, bad + len(block.bad), size + block.records.nbytes
+                days += _per_day(block.records)
+                unknown.update(block.unknown)
+                if block.records.num_rows:
+                    ordered = _by_cursor(block.records)
+                    written.append(parts.write(lake, paths.extracted(table.name, batch), len(written), ordered))
+        except FeedError as error:
+            kept.put(name, [Bad("file", str(error), "")])
+            raise
+    undated = days.pop(None, 0)
+    dated = {day: days[day] for day in sorted(day for day in days if day)}
+    return Extracted(name, tuple(written), read, bad, dated, undated, size, tuple(sorted(unknown)))
+
+
+def _placed_by_key(table: Table, rows: pa.Table, block: Checked) -> Checked:
+    """Rows of a database have no lasting order, so a bad one is named by its key."""
+    if not block.bad or table.key not in rows.column_names:
+        return block
+    keys = rows[table.key]
+    bad = [replace(one, position=f"{table.key} {keys[int(one.position) - 1]}") for one in block.bad]
+    return replace(block, bad=bad)
+
+
+def _by_cursor(records: pa.Table) -> pa.Table:
+    return records.take(pc.sort_indices(records[CURSOR]))
+
+
+def _per_day(records: pa.Table) -> Counter[date | None]:
+    counted = pc.value_counts(records[CURSOR].cast(pa.date32(), safe=False))
+    return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of the records of one run: `read` = `appended` + `known` + `quarantined`.
+
+    `revision` is the one that was committed, None if an earlier revision had everything; `warnings` are sentences.
+    """
+
+    table: str
+    batch: date
+    revision: int | None
+    read: int
+    appended: int
+    known: int
+    quarantined: int
+    warnings: tuple[str, ...] = ()
+
+
+def append_batch(
+    lake: Lake,
+    table: Table,
+    batch: date,
+    window: Window,
+    extracted: Sequence[Extracted],
+    max_bad: float,
+    shop: str | None,
+) -> Appended:
+    """Commit the versions that the history of `table` lacks of what was extracted as the next revision of `batch`.
+
+    The first run of a day commits a revision even without rows, a later one only with some. The extracted folder is
+    deleted then. Raises FeedError if more than `max_bad` of the records (and more than 10) are bad, and TransientError
+    if another run committed meanwhile, so that the task tries again and compares anew.
+    """
+    taken = _Taken(lake, table, batch, sorted(extracted, key=lambda source: source.name))
+    since = taken.since()
+    before = revisions(lake, table.name, since)
+    written, quarantined = _write_new(taken)
+    quarantined += sum(source.bad for source in extracted)
+    read, rows = sum(source.read for source in extracted), sum(part.rows for part in written)
+    _refuse_bad(table, batch, quarantined, read, max_bad)
+    known = read - rows - quarantined
+    number = 1 + max((revision for day, revision in before if day == batch), default=0)
+    done = Appended(table.name, batch, number, read, rows, known, quarantined, taken.warnings())
+    if rows or number == 1:
+        _commit(lake, taken.manifest(done, window, written, shop), before, since)
+    else:
+        done = replace(done, revision=None)
+    lake.delete(paths.extracted(table.name, batch))
+    return done
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A chunk of what was taken: the records of a span of the cursor (None: without one), or a share of them by key."""
+
+    span: Span | None
+    share: int
+    shares: int
+
+    def cut(self, key: str, records: pa.Table) -> pa.Table:
+        """Its share of `records`."""
+        if self.shares == 1:
+            return records
+        return records.filter(pa.array(records[key].to_numpy() % self.shares == self.share))
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Everything that one run took of a table, and the history to compare it with."""
+
+    lake: Lake
+    table: Table
+    batch: date
+    sources: Sequence[Extracted]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Business columns of the batch: the declared ones, and as text whatever else any source had."""
+        unknown = sorted({name for source in self.sources for name in source.unknown_columns})
+        return pa.schema([*self.table.history_schema, *(pa.field(name, pa.string()) for name in unknown)])
+
+    @property
+    def undated(self) -> int:
+        return sum(source.undated for source in self.sources)
+
+    def pieces(self) -> Iterator[_Piece]:
+        """The chunks to work in, planned from the counts of the sources alone."""
+        limit = self._limit()
+        days = sum((Counter(source.days) for source in self.sources), Counter[date]())
+        if days:
+            everything = Window(min(days), max(days) + timedelta(1))
+            for chunk in plan_chunks(self.table.name, days, everything, limit):
+                yield _Piece(_span(chunk.window), chunk.share, chunk.shares)
+        shares = -(-self.undated // limit)
+        yield from (_Piece(None, share, shares) for share in range(shares))
+
+    def records(self, piece: _Piece) -> pa.Table:
+        """The records of a piece, with the number of their source by name as `_file`."""
+        own = [(CURSOR, pa.timestamp("us")), (VERSION, pa.int64()), (POSITION, pa.int64()), (FILE, pa.int64())]
+        found = [pa.schema([*self.schema, *(pa.field(name, kind) for name, kind in own)]).empty_table()]
+        for number, source in enumerate(self.sources):
+            for block in _read(self.lake, paths.extracted(self.table.name, self.batch), source.parts, piece.span):
+                records = piece.cut(self.table.key, block)
+                found.append(records.append_column(FILE, pa.array(np.full(records.num_rows, number))))
+        return pa.concat_tables(found, promote_options="default")
+
+    def since(self) -> date | None:
+        """The first batch that can hold a cursor as early as the earliest one taken; None for the whole history.
+
+        A record is taken only if its cursor is at most a day after the end of the batch's day, so a batch of day B
+        holds no cursor after the midnight that begins B + 2 days.
+        """
+        firsts = [part.first for source in self.sources for part in source.parts if part.first is not None]
+        if self.undated:
+            return None
+        earliest = min(firsts).date() if firsts else self.batch
+        return min(self.batch, date.fromordinal(max(1, earliest.toordinal() - _LAG.days)))
+
+    def lacking(self, piece: _Piece, records: pa.Table, manifests: Sequence[Manifest]) -> pa.Table:
+        """What the history lacks of `records`; of the history only keys, cursors and versions are read."""
+        key = self.table.key
+        if not records.num_rows:
+            return records
+        if piece.span is not None:
+            bounds = pc.min_max(records[CURSOR]).as_py()
+            versions = (block for m in manifests for block in self._versions(m, Span(bounds["min"], bounds["max"])))
+            return lacking(records, [key, CURSOR, VERSION], versions)
+        # Without a cursor a version is new if it differs from the one before it, even if the key had it once.
+        earlier = [m for m in manifests if m.batch < self.batch]
+        batches = ((block for m in group for block in self._versions(m, None)) for _, group in groupby(earlier, _batch))
+        mine = (block for m in manifests if m.batch == self.batch for block in self._versions(m, None))
+        return lacking(records, [key, VERSION], (newest_undated(key, records[key], batches), *mine))
+
+    def manifest(self, done: Appended, window: Window, written: Sequence[Part], shop: str | None) -> Manifest:
+        """What commits the revision."""
+        return Manifest(
+            table=self.table.name,
+            batch=self.batch,
+            revision=done.revision or 1,
+            window=window,
+            rows=done.appended,
+            known=done.known,
+            quarantined=done.quarantined,
+            digest=sum(part.digest for part in written),
+            columns={field.name: str(field.type) for field in self.schema},
+            parts=tuple(written),
+            sources=tuple(sorted((file for source in self.sources for file in source.sources), key=lambda f: f.path)),
+            shop=shop,
+        )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of this batch."""
+        if not self.undated:
+            return ()
+        names = " nor ".join(self.table.cursors)
+        warning = (
+            f"{self.undated:,} records have neither {names}: they were compared with all batches of the history, which "
+            "costs more from day to day; have the source deliver a date of change"
+        )
+        return (warning,)
+
+    def _versions(self, manifest: Manifest, span: Span | None) -> Iterator[pa.Table]:
+        folder = paths.history(manifest.table, manifest.batch)
+        return _read(self.lake, folder, manifest.parts, span, [self.table.key, CURSOR, VERSION])
+
+    def _limit(self) -> int:
+        """Rows of a chunk: 250,000, fewer of large records."""
+        size = sum(source.size for source in self.sources)
+        rows = sum(part.rows for source in self.sources for part in source.parts)
+        return max(1, min(CHUNK_ROWS, _CHUNK_BYTES * rows // size)) if size else CHUNK_ROWS
+
+
+def _write_new(taken: _Taken) -> tuple[list[Part], int]:
+    """Write what the history lacks, a chunk at a time; the parts, and how many records contradicted another."""
+    manifests = committed(taken.lake, taken.table.name, taken.since())
+    folder, columns = paths.history(taken.table.name, taken.batch), [*taken.schema.names, CURSOR, VERSION]
+    written, contradicting = list[Part](), 0
+    with quarantine.opened(taken.lake, taken.table.name, taken.batch, "records that contradict each other") as kept:
+        for number, piece in enumerate(taken.pieces()):
+            records, contradictions = one_per_cursor(taken.table.key, taken.records(piece))
+            contradicting += contradictions.num_rows
+            _keep(kept, taken, contradictions)
+            new = taken.lacking(piece, records, manifests)
+            if new.num_rows:
+                written.append(parts.write(taken.lake, folder, number, new.select(columns)))
+    return written, contradicting
+
+
+def _keep(kept: quarantine.Quarantine, taken: _Taken, contradictions: pa.Table) -> None:
+    reason = f"another record has the same {taken.table.key} and date of change, but differs; the last one was taken"
+    for record in contradictions.to_pylist():
+        business = {name: value for name, value in record.items() if name not in OWN_COLUMNS and value is not None}
+        source = taken.sources[record[FILE]].name
+        kept.put(source, [Bad(record[POSITION], reason, json_text(business))])
+
+
+def _refuse_bad(table: Table, batch: date, bad: int, read: int, max_bad: float) -> None:
+    if bad > max(_BAD_TOLERATED, max_bad * read):
+        raise FeedError(
+            f"{table.name}: {bad:,} of {read:,} records are bad, more than {max_bad:.1%}; nothing was committed. "
+            f"Read {paths.quarantine(table.name, batch)}/, correct the source and run {batch} again, or raise max_bad."
+        )
+
+
+def _commit(lake: Lake, manifest: Manifest, before: Sequence[tuple[date, int]], since: date | None) -> None:
+    """Commit, unless the history is no longer the one that was compared with."""
+    if list(before) != revisions(lake, manifest.table, since) or not commit(lake, manifest):
+        raise TransientError(f"{manifest.table}: another run committed a batch while {manifest.batch} was compared.")
+
+
+def _read(
+    lake: Lake, folder: str, of: Iterable[Part], span: Span | None, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    for part in of:
+        if span.overlaps(part.first, part.last) if span else part.undated:
+            yield from parts.read(lake, f"{folder}/{part.name}", span, columns)
+
+
+def _span(window: Window) -> Span:
+    first, end = (midnight(day).replace(tzinfo=None) for day in (window.start, window.end))
+    return Span(first, end - timedelta(microseconds=1))
+
+
+def _batch(manifest: Manifest) -> date:
+    return manifest.batch

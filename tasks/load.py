@@ -1,0 +1,28 @@
+"""Load committed revisions into the warehouse's raw layer."""
+
+from prefect import get_run_logger, task
+
+from blocks.stack import Stack
+from tasks.lake.manifests import read_manifest, revisions
+from tasks.plan import Run
+from tasks.retry import RETRY
+from tasks.tables import TABLES
+
+
+@task(task_run_name="load {table} {run.day}", **RETRY)
+def load(run: Run, table: str) -> int:
+    """Load every committed revision of `table` that the warehouse's ledger lacks, oldest first; the rows loaded.
+
+    A warehouse that was down, restored or dropped catches up here from the history alone.
+    """
+    stack = Stack.named(run.stack)
+    lake, rows = stack.open_lake(), 0
+    with stack.open_warehouse() as warehouse:
+        warehouse.prepare([TABLES[table]])
+        missing = sorted(set(revisions(lake, table)) - set(warehouse.ledger(table)))
+        for batch, revision in missing:
+            manifest = read_manifest(lake, table, batch, revision)
+            if warehouse.load(lake, TABLES[table], manifest, run.id, run.started):
+                rows += manifest.rows
+    get_run_logger().info("%s: %s rows loaded", table, f"{rows:,}")
+    return rows

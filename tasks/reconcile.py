@@ -1,0 +1,50 @@
+"""Show that every record of a run is accounted for, or fail by name."""
+
+from collections.abc import Mapping, Sequence
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
+
+from blocks.stack import Stack
+from tasks.balance import Balance, IngestReport, audit, balance
+from tasks.errors import ReconcileError
+from tasks.lake.history import Appended
+from tasks.plan import Run
+from tasks.retry import RETRY
+
+
+@task(task_run_name="reconcile {run.day}", **RETRY)
+def reconcile(run: Run, appended: Sequence[Appended], failures: Mapping[str, str], full: bool = False) -> IngestReport:
+    """Balance the tables of a run in source, history and warehouse, and publish the balance sheet as an artifact.
+
+    `failures` are the tables that did not get this far, with the reason; `full` audits the whole history of each
+    table too. Raises `ReconcileError` naming every table that failed or does not add up.
+    """
+    stack = Stack.named(run.stack)
+    lake = stack.open_lake()
+    with stack.open_warehouse() as warehouse:
+        report = IngestReport(run.stack, run.day, tuple(balance(lake, warehouse, done) for done in appended))
+        audited = {done.table: audit(lake, warehouse, done.table) for done in appended if full}
+    create_table_artifact(
+        key="balance-sheet", table=[_row(line) for line in report.tables], description=f"{run.stack} {run.day}"
+    )
+    for warning in report.warnings:
+        get_run_logger().warning(warning)
+    problems = [f"{b.table}: {problem}" for b in report.tables for problem in (*b.problems, *audited.get(b.table, ()))]
+    problems += [f"{table}: {reason}" for table, reason in failures.items()]
+    if problems:
+        raise ReconcileError(f"{run.stack} {run.day}: " + "; ".join(problems))
+    return report
+
+
+def _row(line: Balance) -> dict[str, str | int]:
+    return {
+        "table": line.table,
+        "source": line.source,
+        "appended": line.appended,
+        "known": line.known,
+        "quarantined": line.quarantined,
+        "batch": line.batch_rows,
+        "raw": line.raw_rows,
+        "balance": "; ".join(line.problems) or "ok",
+    }

@@ -1,0 +1,182 @@
+"""The shop's operational database: rows in by upsert, rows out by COPY within one snapshot."""
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import date, timedelta
+from typing import Any
+
+import psycopg2
+import pyarrow as pa
+from psycopg2 import extensions, sql
+from pyarrow import csv
+
+from tasks.errors import SourceError, TransientError
+from tasks.source import ddl, rows
+from tasks.tables import Table
+from tasks.window import Chunk, Window
+
+_COPY_BYTES = 1 << 20
+_DDL_LOCK = 5_226_437_110
+
+
+class Source:
+    """The Postgres tables of one schema. Every method is one transaction on a connection of its own.
+
+    `dsn` is a libpq connection string or address; timeouts are in seconds. Connection errors, locks and timeouts are
+    raised as TransientError, everything else that Postgres refuses as SourceError.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        schema: str = "public",
+        connect_timeout: int = 10,
+        lock_timeout: int = 60,
+        statement_timeout: int = 900,
+    ) -> None:
+        self.schema = schema
+        self._dsn = dsn
+        self._connect_timeout = connect_timeout
+        self._timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+
+    def check(self) -> None:
+        """Ask the server for its answer; an error says why there is none."""
+        with self._transaction("reach the shop's database") as cursor:
+            cursor.execute("select 1")
+
+    def create_tables(self) -> None:
+        """Create the tables that are missing, with keys, constraints and the index on the cursor."""
+        with self._transaction("create the shop's tables") as cursor:
+            # Two creators at once would collide in the catalog despite "if not exists".
+            cursor.execute("select pg_advisory_xact_lock(%s)", [_DDL_LOCK])
+            for table in ddl.POSTGRES_TABLES:
+                cursor.execute(ddl.create_table(table, self.schema))
+                cursor.execute(ddl.create_index(table, self.schema))
+
+    def clear(self) -> None:
+        """Drop the shop's tables; nothing happens if there are none."""
+        tables = (sql.Identifier(self.schema, table.name) for table in ddl.POSTGRES_TABLES)
+        with self._transaction("drop the shop's tables") as cursor:
+            cursor.execute("select pg_advisory_xact_lock(%s)", [_DDL_LOCK])
+            cursor.execute(sql.SQL("drop table if exists {}").format(sql.SQL(", ").join(tables)))
+
+    def upsert(self, table: Table, records: pa.Table) -> int:
+        """Write `records` (one per key, columns by name) where they are newer than what is there; the rows written.
+
+        A record that is there stays unless the incoming `updated_at` is greater; in a table without `updated_at` it
+        always stays. Instants are UTC.
+        """
+        if not records.num_rows:
+            return 0
+        name = sql.Identifier(self.schema, table.name)
+        copy = sql.SQL("copy {} ({}) from stdin (format csv)").format(ddl.INCOMING, ddl.names(records.column_names))
+        with self._transaction(f"write {table.name}") as cursor:
+            cursor.execute(sql.SQL("create temp table incoming (like {}) on commit drop").format(name))
+            cursor.copy_expert(copy, pa.BufferReader(_csv(records)), _COPY_BYTES)
+            cursor.execute(ddl.upsert(table, self.schema, records.column_names))
+            return cursor.rowcount
+
+    @contextmanager
+    def snapshot(self) -> Iterator[str]:
+        """Hold the database still: while the block runs, readers that are given the name see this one state."""
+        with _translated("hold a snapshot of the shop's database"), closing(self._connect()) as connection:
+            connection.set_session("REPEATABLE READ", readonly=True)
+            with connection.cursor() as cursor:
+                self._configure(cursor)
+                cursor.execute("set local idle_in_transaction_session_timeout = 0")
+                cursor.execute("select pg_export_snapshot()")
+                yield _value(cursor)
+
+    def counts(self, table: Table, window: Window, as_of: date, snapshot: str) -> dict[date, int]:
+        """Rows per day (UTC) of the cursor, within `window` and before `as_of`: what `copy_out` will take, by day.
+
+        Rows without a usable cursor (NULL, infinite) and all rows of a reference table count for the last day before
+        `as_of`, if the window reaches it.
+        """
+        with self._transaction(f"count {table.name}", snapshot) as cursor:
+            dated, last = rows.daily_counts(table, self.schema, self._columns(cursor, table), window, as_of)
+            cursor.execute(dated)
+            found = Counter(dict(cursor.fetchall()))
+            cursor.execute(last)
+            found[as_of - timedelta(1)] += _value(cursor)
+        return {day: count for day, count in sorted(found.items()) if count}
+
+    def copy_out(self, table: Table, chunk: Chunk, as_of: date, snapshot: str) -> pa.Table:
+        """The rows of `chunk` before `as_of`, in no particular order, with the columns that the table really has.
+
+        A declared column has its type in `table.history_schema` (instants as UTC microseconds without a zone) where
+        Postgres' own type fits it; it is text otherwise, and so is an unknown column. If a single value does not fit
+        (NaN, an infinite instant, a third decimal), ALL columns come as text, to be checked record by record. The chunk
+        that ends at `as_of` also takes the rows without a usable cursor; of a reference table it takes every row,
+        and other chunks take none.
+        """
+        out = io.BytesIO()
+        with self._transaction(f"read {table.name} {chunk}", snapshot) as cursor:
+            columns = self._columns(cursor, table)
+            query = rows.selection(table, self.schema, columns, chunk, as_of)
+            cursor.copy_expert(sql.SQL("copy ({}) to stdout (format csv)").format(query), out, _COPY_BYTES)
+        return rows.parse(pa.py_buffer(out.getbuffer()), rows.arrow_types(table, columns))
+
+    def _columns(self, cursor: extensions.cursor, table: Table) -> dict[str, str]:
+        name = sql.Identifier(self.schema, table.name).as_string(cursor)
+        cursor.execute(rows.COLUMNS, [name])
+        found = dict(cursor.fetchall())
+        if not found:
+            raise SourceError(
+                f"there is no table {name} in the shop's database; generate the shop's data, or create the table"
+            )
+        return found
+
+    @contextmanager
+    def _transaction(self, doing: str, snapshot: str | None = None) -> Iterator[extensions.cursor]:
+        with _translated(doing), closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+            if snapshot is not None:
+                connection.set_session("REPEATABLE READ", readonly=True)
+                cursor.execute("set transaction snapshot %s", [snapshot])
+            self._configure(cursor)
+            yield cursor
+
+    def _connect(self) -> extensions.connection:
+        return psycopg2.connect(self._dsn, connect_timeout=self._connect_timeout, keepalives_idle=30)
+
+    def _configure(self, cursor: extensions.cursor) -> None:
+        """Settings of this transaction only, so that a connection pooler in between does no harm."""
+        cursor.execute(
+            "set local timezone to 'UTC'; set local datestyle to 'ISO, YMD'; set local client_encoding to 'UTF8'"
+        )
+        for name, seconds in self._timeouts.items():
+            cursor.execute("select set_config(%s, %s, true)", [name, f"{seconds}s"])
+
+
+def _csv(records: pa.Table) -> pa.Buffer:
+    out = pa.BufferOutputStream()
+    # Everything but NULL is quoted: that tells an empty text from NULL.
+    csv.write_csv(records, out, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    return out.getvalue()
+
+
+def _value(cursor: extensions.cursor) -> Any:
+    ((value,),) = cursor.fetchall()
+    return value
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Raise what psycopg2 raises as the pipeline's own errors."""
+    try:
+        yield
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise TransientError(
+            f"could not {doing}: {_sentence(error)}; check that Postgres is up and reachable, then run again"
+        ) from error
+    except psycopg2.Error as error:
+        raise SourceError(
+            f"could not {doing}: {_sentence(error)}; correct the database or its grants, then run again"
+        ) from error
+
+
+def _sentence(error: psycopg2.Error) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

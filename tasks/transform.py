@@ -1,0 +1,108 @@
+"""Decide what dbt builds, build it, and note that it was built."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
+
+from blocks.stack import Stack
+from tasks import dbt
+from tasks.dbt import NodeResult
+from tasks.errors import ParameterError
+from tasks.plan import Occasion
+from tasks.retry import RETRY
+from tasks.tables import TABLES
+from tasks.warehouse.protocol import Revision
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one build sees: the batches before `as_of`; `revisions` are those that it is the first to process."""
+
+    occasion: Occasion
+    as_of: date
+    revisions: tuple[Revision, ...]
+    full_refresh: bool
+
+
+@dataclass(frozen=True)
+class TransformReport:
+    """What a build did: its stack and cut, each node's result, and the seconds that dbt took."""
+
+    stack: str
+    as_of: date
+    nodes: tuple[NodeResult, ...]
+    seconds: float
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The tests that warned, one sentence each."""
+        return tuple(f"{node.name}: {node.message}" for node in self.nodes if node.status == "warn")
+
+
+@task(task_run_name="plan build", **RETRY)
+def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool) -> Cut:
+    """Choose the cut of the next build.
+
+    Raises `ParameterError` if raw is empty, if `as_of` is later than what all tables have loaded, or if it is before
+    that of the last build without `full_refresh`.
+    """
+    with Stack.named(occasion.stack).open_warehouse() as warehouse:
+        warehouse.prepare(TABLES.values())
+        newest, last = warehouse.newest_cut(TABLES), warehouse.last_as_of()
+        if newest is None:
+            raise ParameterError(
+                f"Stack {occasion.stack!r} has loaded nothing yet: run historical_load before transform."
+            )
+        as_of = as_of or newest
+        if as_of > newest:
+            raise ParameterError(f"as_of {as_of} is later than what all tables have loaded, which ends with {newest}.")
+        if last is not None and as_of < last and not full_refresh:
+            raise ParameterError(f"as_of {as_of} is before {last}, that of the last build: use full_refresh=True.")
+        if full_refresh:
+            warehouse.clear_built()
+        return Cut(occasion, as_of, tuple(warehouse.unbuilt(as_of)), full_refresh)
+
+
+@task(task_run_name="dbt build as of {cut.as_of}", **RETRY)
+def build(cut: Cut, select: Sequence[str], observability: str) -> TransformReport:
+    """Build and test the models, and publish the result of each as an artifact; `TransformError` names what failed."""
+    stack = Stack.named(cut.occasion.stack)
+    report = dbt.build(
+        home=Path(stack.workspace),
+        environment=stack.warehouse.dbt_environment(),
+        as_of=cut.as_of,
+        full_refresh=cut.full_refresh,
+        select=select,
+        on_node=_log,
+    )
+    create_table_artifact(
+        key="dbt-build", table=[_row(node) for node in report.nodes], description=f"as of {cut.as_of}"
+    )
+    return TransformReport(cut.occasion.stack, cut.as_of, report.nodes, report.seconds)
+
+
+@task(task_run_name="mark built as of {cut.as_of}", **RETRY)
+def mark(cut: Cut) -> int:
+    """Note in `raw._built` the revisions that a complete green build has processed; how many they are."""
+    with Stack.named(cut.occasion.stack).open_warehouse() as warehouse:
+        warehouse.mark_built(cut.revisions, cut.as_of, cut.occasion.id, cut.occasion.started)
+    return len(cut.revisions)
+
+
+def _log(node: NodeResult) -> None:
+    if node.resource_type == "model":
+        get_run_logger().info("%s: %s in %.1f s", node.name, node.status, node.seconds)
+
+
+def _row(node: NodeResult) -> dict[str, str | float]:
+    return {
+        "name": node.name,
+        "type": node.resource_type,
+        "status": node.status,
+        "seconds": round(node.seconds, 2),
+        "message": node.message if node.status not in ("success", "pass") else "",
+    }

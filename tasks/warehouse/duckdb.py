@@ -1,0 +1,300 @@
+"""The warehouse in a DuckDB file."""
+
+import re
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+from pyarrow import parquet
+
+from tasks.errors import HistoryError, TransientError, WarehouseError
+from tasks.lake import paths
+from tasks.lake.manifests import Manifest, Part
+from tasks.lake.store import Lake
+from tasks.tables import Table
+from tasks.warehouse.protocol import Loaded, Revision
+from tasks.warehouse.raw import BATCHES, BUILT, SCHEMAS, declared_columns, raw_names, sql_type
+
+_BATCH_ROWS = 65_536
+_CATALOG = threading.Lock()  # DuckDB refuses one of two threads that alter the catalog at once
+_FILES = threading.Lock()  # ... and a thread that opens the file while another is closing it (1 in 1,000 under stress)
+_HOLDER = re.compile(r"held in (.*?) \(PID (\d+)\)")
+
+
+class DuckDBWarehouse:
+    """A `Warehouse` in a file that one process writes at a time; its threads share one instance of the database.
+
+    `memory_limit` and `threads` hold for that instance. They are set after connecting, not by `config`: DuckDB refuses
+    a second connection in the process (dbt's) whose `config` differs from the first's.
+    """
+
+    def __init__(self, path: Path, *, memory_limit: str = "512MB", threads: int = 2) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._connection = _connect(path)
+        settings = {"memory_limit": memory_limit, "threads": threads, "temp_directory": f"{path}.tmp"}
+        for name, value in settings.items():
+            with _translated(f"set {name} of {path}"):
+                self._connection.execute(f"set {name} = $value", {"value": value})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close this connection; the file is free once the process has closed all of them."""
+        with _FILES:
+            self._connection.close()
+
+    def prepare(self, tables: Iterable[Table]) -> None:
+        """Create what is missing of raw."""
+        with self._session("prepare raw") as cursor, _CATALOG:
+            cursor.execute("create schema if not exists raw")
+            _create(cursor, "_batches", BATCHES, key=True)
+            _create(cursor, "_built", BUILT, key=True)
+            for table in tables:
+                _create(cursor, table.name, declared_columns(table))
+
+    def ledger(self, table: str) -> dict[tuple[date, int], Loaded]:
+        """What `raw._batches` says is loaded of a table, by (batch, revision)."""
+        rows = self.query(
+            'select batch, revision, rows, digest from raw._batches where "table" = ? order by all', [table]
+        )
+        return _by_revision(rows)
+
+    def totals(self, table: str, batches: Collection[date] | None) -> dict[tuple[date, int], Loaded]:
+        """What the rows of raw add up to, by (batch, revision); None stands for every batch."""
+        statement = "select _batch, _revision, count(*), sum(_version)::decimal(38, 0) from raw.{table}"
+        if batches is not None:
+            # Constants rather than a list: DuckDB then passes over the row groups of other batches.
+            statement += f" where _batch in ({', '.join('?' * len(batches)) or 'null'})"
+        return _by_revision(self.query(_named(statement + " group by all order by all", table), list(batches or ())))
+
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query, its parameters bound to question marks."""
+        with self._session("answer a query") as cursor:
+            return cursor.execute(statement, list(parameters)).fetchall()
+
+    def load(self, lake: Lake, table: Table, manifest: Manifest, run: str, loaded_at: datetime) -> bool:
+        """Insert one committed revision and its ledger row in one transaction; False if it is loaded already."""
+        if self._has(manifest):
+            return False
+        names = raw_names(table, manifest.columns)
+        try:
+            with self._session(f"load {_title(manifest)}") as cursor:
+                _add_columns(cursor, table, {names[name]: sql_type(kind) for name, kind in manifest.columns.items()})
+                cursor.begin()
+                _enter(cursor, manifest, run, loaded_at)
+                for part in manifest.parts:
+                    _insert(cursor, lake, manifest, part, names)
+                _verify(cursor, manifest)
+                cursor.commit()
+        except TransientError:
+            # The ledger's key lets one of two loaders win; the other finds out when it commits.
+            if self._has(manifest):
+                return False
+            raise
+        return True
+
+    def newest_cut(self, tables: Iterable[str]) -> date | None:
+        """The end of the newest day that all of these tables have loaded; None while one has nothing."""
+        newest = dict(self.query('select "table", max(batch) from raw._batches group by all'))
+        days = [newest.get(table) for table in tables]
+        return None if None in days else min(day for day in days if day) + timedelta(1)
+
+    def unbuilt(self, as_of: date) -> list[Revision]:
+        """The loaded revisions of batches before `as_of` that no complete build has processed."""
+        rows = self.query(
+            'select "table", batch, revision from raw._batches anti join raw._built using ("table", batch, revision) '
+            "where batch < ? order by all",
+            [as_of],
+        )
+        return [Revision(*row) for row in rows]
+
+    def last_as_of(self) -> date | None:
+        """The `as_of` of the last complete build; None before the first."""
+        as_of: date | None
+        ((as_of,),) = self.query("select max(as_of) from raw._built")
+        return as_of
+
+    def mark_built(self, revisions: Collection[Revision], as_of: date, run: str, built_at: datetime) -> None:
+        """Note that a complete build as of `as_of` has processed `revisions`; without any, date the last build anew."""
+        build = [as_of, _utc(built_at), run]
+        with self._session("note a build") as cursor:
+            cursor.begin()
+            if revisions:
+                rows = [[*revision, *build] for revision in revisions]
+                cursor.executemany("insert or replace into raw._built values (?, ?, ?, ?, ?, ?)", rows)
+            else:
+                cursor.execute(
+                    "update raw._built set as_of = ?, built_at = ?, run = ? "
+                    "where built_at = (select max(built_at) from raw._built)",
+                    build,
+                )
+            cursor.commit()
+
+    def clear_built(self) -> None:
+        """Forget every build, so that the next one processes everything."""
+        self.query("delete from raw._built")
+
+    def clear(self) -> None:
+        """Drop raw and the schemas that dbt builds."""
+        with self._session("clear the warehouse") as cursor, _CATALOG:
+            for schema in SCHEMAS:
+                cursor.execute(_named("drop schema if exists {schema} cascade", schema=schema))
+
+    def _has(self, manifest: Manifest) -> bool:
+        key = [manifest.table, manifest.batch, manifest.revision]
+        return bool(self.query('select 1 from raw._batches where "table" = ? and batch = ? and revision = ?', key))
+
+    @contextmanager
+    def _session(self, doing: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for one thread and one purpose; closing it rolls back what was not committed."""
+        with _translated(doing), closing(self._connection.cursor()) as cursor:
+            yield cursor
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        with _FILES:
+            return duckdb.connect(path)
+    except duckdb.IOException as error:
+        holder = _HOLDER.search(str(error))
+        if holder is None:
+            raise WarehouseError(f"could not open {path}: {_sentence(error)}") from error
+        raise TransientError(
+            f"{path} is held by process {holder[2]} ({holder[1]}); wait until it ends, or end it, then run again"
+        ) from error
+    except duckdb.Error as error:
+        raise WarehouseError(f"could not open {path}: {_sentence(error)}") from error
+
+
+def _create(cursor: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str], *, key: bool = False) -> None:
+    """Create a table, or add the columns that it lacks; with `key`, the first three columns are its key."""
+    names = [_quoted(name) for name in columns]
+    definitions = [f"{name} {kind}" for name, kind in zip(names, columns.values(), strict=True)]
+    if key:
+        definitions.append(f"primary key ({', '.join(names[:3])})")
+    cursor.execute(_named(f"create table if not exists raw.{{table}} ({', '.join(definitions)})", table))
+    _add_missing(cursor, table, columns)
+
+
+def _add_columns(cursor: duckdb.DuckDBPyConnection, table: Table, columns: Mapping[str, str]) -> None:
+    """Make room for a revision's columns; one that has changed its type is an error."""
+    with _CATALOG:
+        _add_missing(cursor, table.name, columns)
+    there = {name.lower(): kind for name, kind in _columns(cursor, table.name).items()}
+    changed = [
+        f"{name} ({there[name.lower()]}, not {kind})" for name, kind in columns.items() if there[name.lower()] != kind
+    ]
+    if changed:
+        raise WarehouseError(
+            f"raw.{table.name} has another type than the history: {', '.join(changed)}; drop raw, so that it is loaded "
+            "anew"
+        )
+
+
+def _add_missing(cursor: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
+    there = {name.lower() for name in _columns(cursor, table)}
+    for name, kind in columns.items():
+        if name.lower() not in there:
+            cursor.execute(_named(f"alter table raw.{{table}} add column if not exists {{name}} {kind}", table, name))
+
+
+def _columns(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    return dict(
+        cursor.execute(
+            "select column_name, data_type from duckdb_columns() "
+            "where database_name = current_database() and schema_name = 'raw' and table_name = ?",
+            [table],
+        ).fetchall()
+    )
+
+
+def _enter(cursor: duckdb.DuckDBPyConnection, manifest: Manifest, run: str, loaded_at: datetime) -> None:
+    row = [manifest.table, manifest.batch, manifest.revision, manifest.rows, manifest.digest, _utc(loaded_at), run]
+    cursor.execute("insert into raw._batches values (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _insert(
+    cursor: duckdb.DuckDBPyConnection, lake: Lake, manifest: Manifest, part: Part, names: Mapping[str, str]
+) -> None:
+    """Stream one part into raw, its columns by name."""
+    statement = _named(
+        "insert into raw.{table} by name "
+        "select *, ?::date as _batch, ?::integer as _revision, ?::varchar as _part from incoming",
+        manifest.table,
+    )
+    for batch in _read(lake, manifest, part):
+        renamed = batch.rename_columns([names.get(name, name) for name in batch.schema.names])
+        cursor.register("incoming", pa.Table.from_batches([renamed]))
+        cursor.execute(statement, [manifest.batch, manifest.revision, part.name])
+
+
+def _read(lake: Lake, manifest: Manifest, part: Part) -> Iterator[pa.RecordBatch]:
+    path = f"{paths.history(manifest.table, manifest.batch)}/{part.name}"
+    try:
+        with lake.filesystem.open_input_file(path) as stream:
+            yield from parquet.ParquetFile(stream).iter_batches(_BATCH_ROWS)
+    except FileNotFoundError as error:
+        raise HistoryError(
+            f"{path} is missing in {lake.address}, but {_title(manifest)} names it; restore it"
+        ) from error
+    except pa.ArrowInvalid as error:
+        raise HistoryError(f"{path} in {lake.address} is damaged: {_sentence(error)}; restore it") from error
+
+
+def _verify(cursor: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+    """Compare what was inserted with what was committed."""
+    statement = "select count(*), coalesce(sum(_version), 0) from raw.{table} where _batch = ? and _revision = ?"
+    ((rows, digest),) = cursor.execute(
+        _named(statement, manifest.table), [manifest.batch, manifest.revision]
+    ).fetchall()
+    if (rows, digest) != (manifest.rows, manifest.digest):
+        raise WarehouseError(
+            f"{_title(manifest)} has {rows} rows of digest {digest}, but its manifest says {manifest.rows} of "
+            f"{manifest.digest}; nothing was loaded: look for a part that was changed"
+        )
+
+
+def _title(manifest: Manifest) -> str:
+    return f"{manifest.table} {manifest.batch} revision {manifest.revision}"
+
+
+def _by_revision(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[date, int], Loaded]:
+    return {(batch, revision): Loaded(count, int(digest)) for batch, revision, count, digest in rows}
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def _named(statement: str, table: str = "", name: str = "", schema: str = "") -> str:
+    """Put identifiers, quoted, in their places; values are bound, never put."""
+    return statement.format(table=_quoted(table), name=_quoted(name), schema=_quoted(schema))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Raise what DuckDB raises as the pipeline's own errors."""
+    try:
+        yield
+    except (duckdb.TransactionException, duckdb.ConstraintException) as error:
+        raise TransientError(f"could not {doing}: another thread was faster ({_sentence(error)}); try again") from error
+    except duckdb.Error as error:
+        raise WarehouseError(f"could not {doing}: {_sentence(error)}") from error
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())
