@@ -19,6 +19,7 @@ from flows.occasion import yesterday
 from flows.server import prefect_api
 from tasks.balance import IngestReport
 from tasks.errors import ParameterError, PipelineError
+from tasks.transform import TransformReport
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 
@@ -31,13 +32,20 @@ def main(flow: Flow[..., Any], *, days: bool = False) -> None:
     """
     app = cyclopts.App(name=f"python -m flows.{flow.fn.__name__}", version_flags=[], help_format="plaintext")
     app.default(_with_range(flow.fn) if days else flow.fn)
-    try:
+    with said_in_one_sentence():
         _, bound, _ = app.parse_args(exit_on_error=False, print_error=False)
         with quiet(), prefect_api():
             for arguments in _calls(bound.arguments):
                 show(flow(**arguments))
+
+
+@contextmanager
+def said_in_one_sentence() -> Iterator[None]:
+    """End the process with status 1 and one sentence if something is wrong with the call or the run."""
+    try:
+        yield
     except (PipelineError, ParameterTypeError, cyclopts.CycloptsError) as error:
-        CONSOLE.print(f"[red]Error:[/red] {sentence(error)}")
+        CONSOLE.print(f"[red]Error:[/red] {_sentence(error)}")
         raise SystemExit(1) from None
 
 
@@ -70,7 +78,7 @@ def _calls(arguments: dict[str, Any]) -> list[dict[str, Any]]:
     return [arguments | {"day": first + timedelta(days=n)} for n in range((last - first).days + 1)]
 
 
-def sentence(error: BaseException) -> str:
+def _sentence(error: BaseException) -> str:
     """What is wrong, in one line."""
     if isinstance(error.__cause__, pydantic.ValidationError):
         reason = error.__cause__.errors()[0]
@@ -85,7 +93,7 @@ def quiet() -> Iterator[None]:
     root, runs = logging.getLogger(), logging.getLogger("prefect")
     before, ours = root.handlers[:], RichHandler(console=CONSOLE, show_level=False, show_path=False, log_time_format="%H:%M:%S")
     ours.addFilter(_said_by_a_task)
-    root.handlers[:] = []
+    root.handlers[:] = [logging.NullHandler()]  # without any handler, dbt would add one
     runs.addHandler(ours)
     try:
         yield
@@ -98,15 +106,19 @@ def _said_by_a_task(record: logging.LogRecord) -> bool:
     return record.name.startswith(("prefect.task_runs", "prefect.flow_runs")) and not record.module.endswith("engine")
 
 
-def show(report: Any) -> None:
+def show(report: IngestReport | TransformReport) -> None:
     """Print the report of a flow."""
-    if isinstance(report, IngestReport):
-        CONSOLE.print(balance_sheet(report))
+    if isinstance(report, TransformReport):
+        CONSOLE.print(_built(report))
+    elif report.tables:
+        CONSOLE.print(_balance_sheet(report))
+    else:
+        CONSOLE.print(f"{report.stack}: everything through {report.day} is there already.")
     for warning in report.warnings:
         CONSOLE.print(f"[yellow]Warning:[/yellow] {warning}")
 
 
-def balance_sheet(report: IngestReport) -> Table:
+def _balance_sheet(report: IngestReport) -> Table:
     """The balance of each table of a run: source = appended + known + quarantined, batch = raw."""
     columns = ("source", "appended", "known", "quarantined", "batch_rows", "raw_rows")
     sheet = Table("table", title=f"{report.stack} {report.day}: balance sheet")
@@ -114,4 +126,16 @@ def balance_sheet(report: IngestReport) -> Table:
         sheet.add_column(column.replace("_rows", ""), justify="right")
     for line in report.tables:
         sheet.add_row(line.table, *(f"{getattr(line, column):,}" for column in columns))
+    return sheet
+
+
+def _built(report: TransformReport) -> Table:
+    """The models of a build with their seconds, and how its tests went."""
+    tests = [node for node in report.nodes if node.resource_type != "model"]
+    passed = sum(node.status == "pass" for node in tests)
+    sheet = Table("model", title=f"{report.stack}: built as of {report.as_of}", caption=f"{passed} of {len(tests)} tests passed")
+    sheet.add_column("seconds", justify="right")
+    for node in report.nodes:
+        if node.resource_type == "model":
+            sheet.add_row(node.name, f"{node.seconds:.2f}")
     return sheet

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from blocks.stack import Stack, home
-from flows.cli import CONSOLE, quiet, show
+from flows.cli import CONSOLE, quiet, said_in_one_sentence, show
 from flows.server import prefect_api
 from tasks.lake.manifests import read_manifest, revisions
 from tasks.tables import TABLES
@@ -35,7 +35,7 @@ def main() -> None:
     """Run the demo and show what it made."""
     began = time.perf_counter()
     CONSOLE.print(f"[bold]The shop from {START} through {DAYS[-1]} on the stack {STACK!r}, kept in {home()}[/bold]")
-    with quiet(), prefect_api() as api:
+    with said_in_one_sentence(), quiet(), prefect_api() as api:
         CONSOLE.print(f"Prefect's API is at {api} ({time.perf_counter() - began:.0f} s).")
         _run_flows()
         _show_stack()

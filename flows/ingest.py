@@ -12,6 +12,7 @@ from tasks.generate import generate
 from tasks.load import load
 from tasks.plan import Run
 from tasks.reconcile import reconcile
+from tasks.tables import TABLES, enforced_parents
 
 Futures = Sequence[PrefectFuture[Any]]
 
@@ -25,7 +26,7 @@ def ingest(run: Run) -> IngestReport:
     All tables are written before any is read, so that one snapshot of the source database holds them all. A table
     that fails stops alone: the others are committed and loaded, and `reconcile` then fails naming it.
     """
-    generated = {table: [generate.submit(run, chunk) for chunk in run.chunks(table)] for table in run.windows}
+    generated = _generate(run)
     _finish(generated)
     with one_snapshot(run) as snapshot:
         takes = find(run, snapshot)
@@ -40,6 +41,16 @@ def ingest(run: Run) -> IngestReport:
     failures = _failures([generated, extracted, appended, loaded])
     done = [appended[table][0].result() for table in run.windows if table not in failures]
     return reconcile(run, done, failures)
+
+
+def _generate(run: Run) -> dict[str, Futures]:
+    """Submit the chunks of every table, each after those of the tables that Postgres makes its foreign keys point to."""
+    generated: dict[str, Futures] = {}
+    for table in run.windows:
+        parents = enforced_parents(TABLES[table]).values()
+        before = [future for parent in parents for future in generated.get(parent.name, ())]
+        generated[table] = [generate.submit(run, chunk, wait_for=before) for chunk in run.chunks(table)]
+    return generated
 
 
 def _finish(step: Mapping[str, Futures]) -> None:

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from prefect.logging.handlers import APILogHandler
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.stack import home
@@ -45,12 +46,21 @@ def prefect_api() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     try:
         _wait_until_healthy(url, process)
-        with temporary_settings({PREFECT_API_URL: url}):
+        with temporary_settings({PREFECT_API_URL: url}), _delivered():
             yield url
-            APILogHandler.flush()  # what is still queued has nowhere to go once the server is gone
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(_PATIENCE_SECONDS)
+
+
+@contextmanager
+def _delivered() -> Iterator[None]:
+    """Deliver at the end what Prefect's workers still hold of logs and events: soon they will find no server."""
+    try:
+        yield
+    finally:
+        for worker in (APILogWorker, EventsWorker):
+            worker.drain_all(timeout=_PATIENCE_SECONDS)
 
 
 def start_server(port: int) -> "subprocess.Popen[bytes]":

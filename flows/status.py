@@ -9,8 +9,7 @@ import cyclopts
 from rich.table import Table
 
 from blocks.stack import Stack
-from flows.cli import CONSOLE, sentence
-from tasks.errors import PipelineError
+from flows.cli import CONSOLE, said_in_one_sentence
 from tasks.status import DayStatus, audit_stack, status
 
 app = cyclopts.App(name="python -m flows.status", version_flags=[], help_format="plaintext")
@@ -50,8 +49,5 @@ def _sheet(stack: str, found: list[DayStatus]) -> Table:
 
 
 if __name__ == "__main__":
-    try:
+    with said_in_one_sentence():
         app()
-    except PipelineError as error:
-        CONSOLE.print(f"[red]Error:[/red] {sentence(error)}")
-        sys.exit(1)

@@ -225,3 +225,11 @@ _ALL = (
 
 TABLES: Mapping[str, Table] = MappingProxyType({table.name: table for table in _ALL})
 """Every table by name; parents come before children."""
+
+
+def enforced_parents(table: Table) -> Mapping[str, Table]:
+    """The foreign keys of `table` that Postgres itself enforces, because the table they point to lives there too."""
+    if table.home is not Home.POSTGRES:
+        return {}
+    parents = {column: TABLES[name] for column, name in table.parents.items()}
+    return {column: parent for column, parent in parents.items() if parent.home is Home.POSTGRES}

@@ -1,9 +1,11 @@
 """Decide what dbt builds, build it, and note that it was built."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from threading import Lock
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
@@ -77,7 +79,7 @@ def build(cut: Cut, select: Sequence[str], observability: str) -> TransformRepor
         as_of=cut.as_of,
         full_refresh=cut.full_refresh,
         select=select,
-        on_node=_log,
+        on_node=_logged(),
     )
     create_table_artifact(
         key="dbt-build", table=[_row(node) for node in report.nodes], description=f"as of {cut.as_of}"
@@ -93,9 +95,16 @@ def mark(cut: Cut) -> int:
     return len(cut.revisions)
 
 
-def _log(node: NodeResult) -> None:
-    if node.resource_type == "model":
-        get_run_logger().info("%s: %s in %.1f s", node.name, node.status, node.seconds)
+def _logged() -> Callable[[NodeResult], None]:
+    """What logs each model of a build in this task run, from dbt's threads, which know of no run, one at a time."""
+    logger, context, turn = get_run_logger(), copy_context(), Lock()
+
+    def log(node: NodeResult) -> None:
+        if node.resource_type == "model":
+            with turn:
+                context.run(logger.info, "%s: %s in %.1f s", node.name, node.status, node.seconds)
+
+    return log
 
 
 def _row(node: NodeResult) -> dict[str, str | float]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
@@ -29,7 +29,7 @@ Record = dict[str, Any]
 Version = tuple[Record, str]
 
 OPENING = date(2025, 1, 1)
-LEAST = datetime.min
+LOADED_AT = datetime.combine(date(2025, 3, 1), time())
 ACCOUNTING = {
     "_batch": "date",
     "_revision": "integer",
@@ -61,7 +61,7 @@ def raw_type(table: Table, name: str) -> str:
 
 def iso(value: datetime, form: int) -> str:
     """One of the forms a feed may write an instant in."""
-    if form == 0 and value.time() == datetime.min.time():
+    if form == 0 and value.time() == time():
         return f"{value:%Y-%m-%d}"
     if form == 1:
         return value.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat()
@@ -128,7 +128,7 @@ class Warehouse:
                 if rows:
                     connection.register("incoming", pa.Table.from_pylist(rows))
                     connection.execute(f"insert into raw.{table} by name select * from incoming")
-                entry = [table, batch, revision, len(rows), 0, datetime(2025, 3, 1), "test"]
+                entry = [table, batch, revision, len(rows), 0, LOADED_AT, "test"]
                 connection.execute("insert into raw._batches values (?, ?, ?, ?, ?, ?, ?)", entry)
 
     def stored(self, table: Table, record: Record, batch: date, revision: int) -> Record:
@@ -142,14 +142,17 @@ class Warehouse:
         """Build, and mark what was built, as the flow does."""
         report = dbt.build(home=self.home, environment=self.environment, as_of=as_of, full_refresh=full_refresh)
         if mark:
-            with self.connect() as connection:
-                connection.execute(
-                    'insert into raw._built select "table", batch, revision, ?, ?, ? from raw._batches as b where batch < ? '
-                    'and not exists (select 1 from raw._built as d where (d."table", d.batch, d.revision) '
-                    '= (b."table", b.batch, b.revision))',
-                    [as_of, datetime(2025, 3, 1), "test", as_of],
-                )
+            self.mark(as_of)
         return report
+
+    def mark(self, as_of: date) -> None:
+        with self.connect() as connection:
+            connection.execute(
+                "insert into raw._built "
+                "select \"table\", batch, revision, $as_of, $at, 'test' from raw._batches "
+                'anti join raw._built using ("table", batch, revision) where batch < $as_of',
+                {"as_of": as_of, "at": LOADED_AT},
+            )
 
     def rows(self, relation: str, order: str = "1") -> list[tuple[Any, ...]]:
         with self.connect() as connection:
@@ -165,8 +168,8 @@ class Warehouse:
         return found
 
 
-def rank(record: Record) -> tuple[datetime, date, int]:
-    return record["_cursor"] or LEAST, record["_batch"], record["_version"]
+def rank(record: Record) -> tuple[bool, Any, date, int]:
+    return record["_cursor"] is not None, record["_cursor"], record["_batch"], record["_version"]
 
 
 class Shop:
@@ -184,7 +187,7 @@ class Shop:
         return self.keys[table]
 
     def instant(self, on: date) -> datetime:
-        return datetime.combine(on, datetime.min.time()) + timedelta(microseconds=self.random.randrange(86_400_000_000))
+        return datetime.combine(on, time()) + timedelta(microseconds=self.random.randrange(86_400_000_000))
 
     def record(self, table: str, at: datetime | None, **values: Any) -> Record:
         """A record with a filler in every column that is not given."""
@@ -194,10 +197,10 @@ class Shop:
             Type.MONEY: Decimal("1000.00"), Type.WEIGHT: Decimal("1.500"),
         }  # fmt: skip
         made = {column.name: fillers[column.type] for column in declared.columns}
-        return made | {name: at for name in declared.cursors} | values
+        return made | dict.fromkeys(declared.cursors, at) | values
 
     def opening(self) -> dict[str, list[Record]]:
-        at = datetime.combine(OPENING, datetime.min.time())
+        at = datetime.combine(OPENING, time())
         categories = [self.record("categories", at, category_id=n) for n in (1, 2)]
         subcategories = [self.record("subcategories", at, subcategory_id=n, category_id=1 + n % 2) for n in (1, 2, 3)]
         return {"categories": categories, "subcategories": subcategories}
@@ -241,8 +244,9 @@ class Shop:
     def item(self, at: datetime, order_id: int, product: Record) -> Record:
         quantity = self.random.randint(1, 3)
         return self.record(
-            "order_items", at, order_item_id=self.key("order_items"), order_id=order_id, product_id=product["product_id"],
-            quantity=quantity, unit_price=product["sale_price"], total_price=quantity * product["sale_price"],
+            "order_items", at, order_item_id=self.key("order_items"), order_id=order_id,
+            product_id=product["product_id"], quantity=quantity, unit_price=product["sale_price"],
+            total_price=quantity * product["sale_price"],
         )  # fmt: skip
 
     def change(self, record: Record, on: date, **values: Any) -> Record:
@@ -379,6 +383,7 @@ def test_increments_equal_a_full_refresh(warehouse: Warehouse, tomorrow: Shop) -
 
     moves = item_moves(tomorrow, warehouse)
     moves[0]["customers"] = undated_customers(tomorrow)
+    load_day(warehouse, day(18), tomorrow.batch(day(18)))  # loaded, but after the cut
     for revision, brought in enumerate(moves, start=2):
         warehouse.load(day(17), revision, brought)
         warehouse.build(day(18))
@@ -441,12 +446,13 @@ def test_each_sales_mart_reconciles_by_itself(warehouse: Warehouse, mart: str) -
 
 def run(warehouse: Warehouse, *command: str, target: str | None = None, **variables: object) -> dbt.BuildReport:
     variables = {"as_of": "2025-01-11"} | variables
-    return dbt.run_dbt(
-        command, home=warehouse.home, environment=warehouse.environment, variables=variables, target=target
-    )
+    home = warehouse.home / (target or "")  # a target of its own keeps a cache of its own
+    return dbt.run_dbt(command, home=home, environment=warehouse.environment, variables=variables, target=target)
 
 
-def test_failure_names_the_model_and_the_reason(warehouse: Warehouse, tomorrow: Shop) -> None:
+def test_failure_names_the_model_and_the_reason(
+    warehouse: Warehouse, tomorrow: Shop, capfd: pytest.CaptureFixture[str]
+) -> None:
     warehouse.load(day(11), 1, {"orders": [dict(tomorrow.orders[0])]})
     with warehouse.connect() as connection:
         connection.execute("update raw.orders set order_date = 'yesterday' where _batch = '2025-01-11'")
@@ -464,6 +470,7 @@ def test_failure_names_the_model_and_the_reason(warehouse: Warehouse, tomorrow: 
     assert "nodes skipped" in message
     assert "select" not in message.lower()
     assert {"fct_order_details", "dim_customers"} < {node.name for node in seen if node.status == "skipped"}
+    assert capfd.readouterr() == ("", "")
     assert_released(warehouse)
 
 
@@ -487,7 +494,7 @@ def test_project_that_cannot_be_read(warehouse: Warehouse, tmp_path: Path, monke
     copytree(dbt.PROJECT, project)
     (project / "models" / "broken.sql").write_text("select * from {{ ref('no_such_model') }}")
     monkeypatch.setattr(dbt, "PROJECT", project)
-    with pytest.raises(TransformError, match="dbt build failed: .*broken.* depends on a node named 'no_such_model'"):
+    with pytest.raises(TransformError, match=r"dbt build failed: .*broken.* depends on a node named 'no_such_model'"):
         run(warehouse, "build")
 
 
@@ -512,9 +519,10 @@ def test_as_of_defaults_to_the_newest_day_of_all_tables(warehouse: Warehouse, to
 def test_run_leaves_nothing_behind(warehouse: Warehouse, capfd: pytest.CaptureFixture[str]) -> None:
     environment, files = dict(os.environ), project_files()
     report = warehouse.build(day(11))
-    assert not (report.failed or report.warned or report.skipped)
+    assert len(report.passed) == len(report.nodes)
     assert capfd.readouterr() == ("", "")
     assert dict(os.environ) == environment
+    assert not set(warehouse.environment) & set(environment)
     assert project_files() == files
     assert "[WARN" not in (warehouse.home / "dbt" / "logs" / "dbt.log").read_text()
     assert_released(warehouse)
@@ -530,9 +538,13 @@ def project_files() -> set[Path]:
     return set(dbt.PROJECT.rglob("*"))
 
 
-def test_developers_target_builds_all_under_its_own_schemas(warehouse: Warehouse) -> None:
-    for _ in range(2):
-        run(warehouse, "build", "--select", "+dim_products", target="dev")
+def test_developers_target_builds_all_under_its_own_schemas(warehouse: Warehouse, tomorrow: Shop) -> None:
+    chosen = ["build", "--select", "+dim_products"]
+    run(warehouse, *chosen, target="dev")
+    load_day(warehouse, day(11), tomorrow.batch(day(11)))
+    run(warehouse, *chosen, as_of="2025-01-12")
+    warehouse.mark(day(12))
+    run(warehouse, *chosen, target="dev", as_of="2025-01-12")
     for model in ("staging.stg_products", "marts.dim_products"):
         assert warehouse.rows(f"dev_{model}") == warehouse.rows(model)
 

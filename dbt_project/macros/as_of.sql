@@ -19,16 +19,17 @@
     {%- for row in run_query(query).rows -%}
         {%- do newest.update({row[0]: row[1]}) -%}
     {%- endfor -%}
-    {%- for name in raw_tables() if name not in newest -%}
-        {%- do exceptions.raise_compiler_error(
-            "raw." ~ name ~ " was never loaded: load it, or pass --vars 'as_of: YYYY-MM-DD'"
-        ) -%}
+    {%- for table in raw_tables() if table not in newest -%}
+        {%- set advice = "load it, or pass --vars 'as_of: YYYY-MM-DD'" -%}
+        {%- set message = "raw." ~ table ~ " was never loaded: " ~ advice -%}
+        {%- do exceptions.raise_compiler_error(message) -%}
     {%- endfor -%}
     {{ return(newest.values() | min + modules.datetime.timedelta(days=1)) }}
 {%- endmacro %}
 
 {# The shop's tables: every source of raw but the ledgers. #}
 {% macro raw_tables() -%}
-    {%- set sources = graph.sources.values() | selectattr("source_name", "equalto", "raw") -%}
-    {{ return(sources | map(attribute="name") | reject("in", ["_batches", "_built"]) | list) }}
+    {%- set raw = graph.sources.values() | selectattr("schema", "eq", "raw") -%}
+    {%- set ledgers = ["_batches", "_built"] -%}
+    {{ return(raw | map(attribute="name") | reject("in", ledgers) | list) }}
 {%- endmacro %}

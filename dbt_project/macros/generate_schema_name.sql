@@ -4,5 +4,7 @@
 {# The schemas are exactly staging, intermediate and marts, so that queries and grants can name them. #}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- set schema = (custom_schema_name or target.schema) | trim -%}
-    {{ target.schema ~ "_" ~ schema if custom_schema_name and is_developer() else schema }}
+    {%- if custom_schema_name and is_developer() -%} {{ target.schema }}_{{ schema }}
+    {%- else -%} {{ schema }}
+    {%- endif -%}
 {%- endmacro %}

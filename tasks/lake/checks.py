@@ -203,7 +203,7 @@ def _cursors(table: Table, columns: Mapping[str, Values]) -> Values:
 def _instants(column: Values) -> Values:
     if not pa.types.is_string(column.type):
         return column
-    if not pc.all(pc.match_substring_regex(column, f"^{INSTANT}$"), skip_nulls=True).as_py():
+    if not pc.all(pc.match_substring_regex(column, f"^{INSTANT}$"), min_count=0).as_py():
         raise MisfitError("text that is no instant")
     # Arrow casts text with an offset or text without one, and refuses a mixture as it does a 30th of February.
     zoned = pc.any(pc.match_substring_regex(column, "[T ].*[Z+-]")).as_py()

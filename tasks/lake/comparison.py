@@ -36,8 +36,8 @@ def lacking(records: pa.Table, on: Sequence[str], versions: Iterable[pa.Table]) 
     """The records that are not among `versions`, which are compared in the columns `on` and read only once, in turn."""
     numbered = records.select(list(on)).append_column(_ROW, pa.array(np.arange(records.num_rows)))
     known = np.zeros(records.num_rows, np.bool_)
-    for block in _gathered(versions):
-        found = numbered.join(block.select(list(on)), list(on), join_type="left semi")
+    for block in _gathered(version.select(list(on)) for version in versions):
+        found = numbered.join(block, list(on), join_type="left semi")
         known[found[_ROW].to_numpy()] = True
     return records.filter(pa.array(~known)) if known.any() else records
 

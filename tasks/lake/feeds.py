@@ -33,6 +33,8 @@ def write_feed(lake: Lake, table: Table, day: date, name: str, records: pa.Table
     """
     path = f"{paths.landing(table.name, day)}/{name}.jsonl.zst"
     with lake.open_output(path) as file, pa.CompressedOutputStream(file, "zstd") as stream:
+        if not records.num_rows:
+            stream.write(b"[]\n")  # an empty file would be taken for a damaged one
         for batch in records.combine_chunks().to_batches(_WRITE_ROWS):
             stream.write(_json_lines(batch))
     return next(stored for stored in lake.files(paths.landing(table.name, day)) if stored.path == path)

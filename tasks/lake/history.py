@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import groupby
@@ -10,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.errors import FeedError, TransientError
-from tasks.lake import parts, paths, quarantine
+from tasks.lake import parts, paths
 from tasks.lake.arrow import compute as pc
 from tasks.lake.checks import CURSOR, FILE, OWN_COLUMNS, POSITION, VERSION, Bad, Checked, check_rows
 from tasks.lake.comparison import lacking, newest_undated, one_per_cursor
 from tasks.lake.feeds import read_feed
 from tasks.lake.json_records import json_text
-from tasks.lake.manifests import Manifest, Part, commit, committed, revisions
+from tasks.lake.manifests import Manifest, Part, commit, committed, holding, revisions
 from tasks.lake.parts import Span
+from tasks.lake.quarantine import Quarantine, opened
 from tasks.lake.store import Lake, Stored
 from tasks.tables import Table
 from tasks.window import CHUNK_ROWS, Chunk, Window, midnight, plan_chunks
@@ -63,7 +65,7 @@ def store_extracted(lake: Lake, table: Table, batch: date, name: str, checked: I
     written, days = list[Part](), Counter[date | None]()
     read = bad = size = 0
     unknown = set[str]()
-    with quarantine.opened(lake, table.name, batch, name) as kept:
+    with opened(lake, table.name, batch, name) as kept:
         try:
             for block in checked:
                 kept.put(name, block.bad)
@@ -248,6 +250,13 @@ class _Taken:
             shop=shop,
         )
 
+    @contextmanager
+    def contradictions(self) -> Iterator[list[Quarantine]]:
+        """A quarantine of each source for what another record contradicts; a later run may take other sources."""
+        with ExitStack() as stack:
+            names = (f"contradictions in {source.name}" for source in self.sources)
+            yield [stack.enter_context(opened(self.lake, self.table.name, self.batch, name)) for name in names]
+
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of this batch."""
         if not self.undated:
@@ -272,10 +281,11 @@ class _Taken:
 
 def _write_new(taken: _Taken) -> tuple[list[Part], int]:
     """Write what the history lacks, a chunk at a time; the parts, and how many records contradicted another."""
-    manifests = committed(taken.lake, taken.table.name, taken.since())
+    find = holding if taken.table.whole else committed
+    manifests = find(taken.lake, taken.table.name, taken.since())
     folder, columns = paths.history(taken.table.name, taken.batch), [*taken.schema.names, CURSOR, VERSION]
     written, contradicting = list[Part](), 0
-    with quarantine.opened(taken.lake, taken.table.name, taken.batch, "records that contradict each other") as kept:
+    with taken.contradictions() as kept:
         for number, piece in enumerate(taken.pieces()):
             records, contradictions = one_per_cursor(taken.table.key, taken.records(piece))
             contradicting += contradictions.num_rows
@@ -286,12 +296,12 @@ def _write_new(taken: _Taken) -> tuple[list[Part], int]:
     return written, contradicting
 
 
-def _keep(kept: quarantine.Quarantine, taken: _Taken, contradictions: pa.Table) -> None:
+def _keep(kept: Sequence[Quarantine], taken: _Taken, contradictions: pa.Table) -> None:
     reason = f"another record has the same {taken.table.key} and date of change, but differs; the last one was taken"
     for record in contradictions.to_pylist():
         business = {name: value for name, value in record.items() if name not in OWN_COLUMNS and value is not None}
-        source = taken.sources[record[FILE]].name
-        kept.put(source, [Bad(record[POSITION], reason, json_text(business))])
+        number = record[FILE]
+        kept[number].put(taken.sources[number].name, [Bad(record[POSITION], reason, json_text(business))])
 
 
 def _refuse_bad(table: Table, batch: date, bad: int, read: int, max_bad: float) -> None:

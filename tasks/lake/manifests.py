@@ -13,6 +13,8 @@ from tasks.lake.store import Lake, Stored
 from tasks.window import Window
 
 _MANIFEST = re.compile(r".*/batch=(\d{4}-\d\d-\d\d)/_manifest-(\d+)\.json")
+_PART = re.compile(r".*/batch=(\d{4}-\d\d-\d\d)/part-.*")
+_LISTED_ALONE = 64  # folders: a daily window touches 32; a store lists a thousand names in one request
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,22 @@ def committed(lake: Lake, table: str, since: date | None = None) -> list[Manifes
     return [read_manifest(lake, table, batch, revision) for batch, revision in revisions(lake, table, since)]
 
 
+def holding(lake: Lake, table: str, since: date | None = None) -> list[Manifest]:
+    """The manifests of the batches that have any part, for a reference table.
+
+    Such a table is taken whole each day and so compared with all of its batches: one a day, of which very few have
+    rows. The others are told by their names alone.
+    """
+    files = _files(lake, table, since)
+    batches = {match[1] for path in files if (match := _PART.fullmatch(path))}
+    found = sorted(_revision(match) for path in files if (match := _MANIFEST.fullmatch(path)) and match[1] in batches)
+    return [read_manifest(lake, table, batch, revision) for batch, revision in found]
+
+
 def revisions(lake: Lake, table: str, since: date | None = None) -> list[tuple[date, int]]:
     """The (batch, revision)s that are committed, from `since` on if it is given; found by their names alone."""
-    if since is None:
-        return _named(lake, f"history/{table}", recursive=True)
-    recent = (batch for batch in _batches(lake, table) if batch >= since)
-    return [found for batch in recent for found in _named(lake, paths.history(table, batch))]
+    matches = (_MANIFEST.fullmatch(path) for path in _files(lake, table, since))
+    return sorted(_revision(match) for match in matches if match)
 
 
 def newest_batch_before(lake: Lake, table: str, day: date) -> date | None:
@@ -106,10 +118,22 @@ def _batches(lake: Lake, table: str) -> list[date]:
     return [date.fromisoformat(name.removeprefix("batch=")) for name in lake.folders(f"history/{table}")]
 
 
-def _named(lake: Lake, folder: str, *, recursive: bool = False) -> list[tuple[date, int]]:
+def _files(lake: Lake, table: str, since: date | None) -> list[str]:
+    """What lies in the folders of the batches from `since` on: listed one by one if they are few, else all at once."""
+    recent = [] if since is None else [batch for batch in _batches(lake, table) if batch >= since]
+    if since is None or len(recent) > _LISTED_ALONE:
+        found = _listed(lake, f"history/{table}", recursive=True)
+        return [path for path in found if since is None or path > paths.history(table, since)]
+    return [path for batch in recent for path in _listed(lake, paths.history(table, batch))]
+
+
+def _listed(lake: Lake, folder: str, *, recursive: bool = False) -> list[str]:
     found = lake.filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=recursive))
-    matches = (_MANIFEST.fullmatch(info.path) for info in found)
-    return sorted((date.fromisoformat(match[1]), int(match[2])) for match in matches if match)
+    return [info.path for info in found]
+
+
+def _revision(match: re.Match[str]) -> tuple[date, int]:
+    return date.fromisoformat(match[1]), int(match[2])
 
 
 def _iso(value: date) -> str:

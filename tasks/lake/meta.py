@@ -20,6 +20,7 @@ class LakeInfo:
 
     @property
     def simulated(self) -> bool:
+        """Whether the shop is our own."""
         return self.seed is not None
 
     @property

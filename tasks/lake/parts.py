@@ -108,9 +108,9 @@ def _may_hold(statistics: Any, span: Span | None) -> bool:
     if statistics is None:
         return True
     if span is None:
-        return not statistics.has_null_count or statistics.null_count > 0
+        return bool(not statistics.has_null_count or statistics.null_count)
     if not statistics.has_min_max:
-        return statistics.num_values > 0
+        return bool(statistics.num_values)
     return span.overlaps(statistics.min, statistics.max)
 
 

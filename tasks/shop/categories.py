@@ -1,4 +1,18 @@
-"""Categories: there from the opening midnight on; one is renamed later."""
+"""Categories: there from the opening midnight on; one is renamed later.
+
+One of them:
+
+>>> from datetime import date
+>>> from tasks.shop.shop import Shop
+>>> january = Window(date(2023, 1, 1), date(2023, 2, 1))
+>>> records = Shop(date(2023, 1, 1)).snapshot("categories", january, january.end)
+>>> for column, value in records.slice(2, 1).to_pylist()[0].items():
+...     print(f"{column}: {value}")
+category_id: 3
+category_name: Home and Kitchen
+created_at: 2023-01-01 00:00:00
+updated_at: 2023-01-01 00:00:00
+"""
 
 import numpy as np
 import pyarrow as pa

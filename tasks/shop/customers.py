@@ -1,4 +1,33 @@
-"""Customers: they sign up, log in (every session is a login), move, marry, and some close their account."""
+"""Customers: they sign up, log in (every session is a login), move, marry, and some close their account.
+
+One of them:
+
+>>> from datetime import date
+>>> from tasks.shop.shop import Shop
+>>> january = Window(date(2023, 1, 1), date(2023, 2, 1))
+>>> records = Shop(date(2023, 1, 1)).snapshot("customers", january, january.end)
+>>> for column, value in records.slice(2, 1).to_pylist()[0].items():
+...     print(f"{column}: {value}")
+customer_id: 3
+email: trent.fitzgerald3@mail.example.com
+first_name: Trent
+last_name: Fitzgerald
+age: 52
+gender: Male
+annual_income: 109200.00
+marital_status: Married
+education: Bachelor
+location_type: Urban
+city: Eugene
+state: Oregon
+country: United States
+signup_date: 2023-01-01
+last_login: 2023-01-01 00:39:45.513518
+preferred_channel: Website
+is_active: True
+created_at: 2023-01-01 00:39:45.513518
+updated_at: 2023-01-01 00:39:45.513518
+"""
 
 import numpy as np
 import pyarrow as pa

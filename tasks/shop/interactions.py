@@ -2,6 +2,23 @@
 
 A session opens with one of a few patterns. In a session that ends in an order, every item is then viewed and put into
 the cart, and all are purchased in the session's last instant, which is the order's.
+
+One of them:
+
+>>> from datetime import date
+>>> from tasks.shop.shop import Shop
+>>> january = Window(date(2023, 1, 1), date(2023, 2, 1))
+>>> records = Shop(date(2023, 1, 1)).snapshot("interactions", january, january.end)
+>>> for column, value in records.slice(2, 1).to_pylist()[0].items():
+...     print(f"{column}: {value}")
+event_id: 129
+customer_id: 449
+product_id: 548
+event_type: cart_add
+event_date: 2023-01-02 01:27:25.589648
+device_type: mobile
+session_id: bfb4262e1addfb20
+created_at: 2023-01-02 01:27:25.589648
 """
 
 from dataclasses import dataclass

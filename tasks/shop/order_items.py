@@ -1,4 +1,22 @@
-"""Order items: what an order holds, at the price of its instant. They never change."""
+"""Order items: what an order holds, at the price of its instant. They never change.
+
+One of them:
+
+>>> from datetime import date
+>>> from tasks.shop.shop import Shop
+>>> january = Window(date(2023, 1, 1), date(2023, 2, 1))
+>>> records = Shop(date(2023, 1, 1)).snapshot("order_items", january, january.end)
+>>> for column, value in records.slice(2, 1).to_pylist()[0].items():
+...     print(f"{column}: {value}")
+order_item_id: 18
+order_id: 1
+product_id: 256
+quantity: 1
+unit_price: 120.00
+total_price: 120.00
+created_at: 2023-01-02 06:40:08.231673
+updated_at: 2023-01-02 06:40:08.231673
+"""
 
 import pyarrow as pa
 

@@ -1,4 +1,25 @@
-"""Orders: Pending, Processing, Shipped, Delivered; some Cancelled on the way, some Returned afterwards."""
+"""Orders: Pending, Processing, Shipped, Delivered; some Cancelled on the way, some Returned afterwards.
+
+One of them:
+
+>>> from datetime import date
+>>> from tasks.shop.shop import Shop
+>>> january = Window(date(2023, 1, 1), date(2023, 2, 1))
+>>> records = Shop(date(2023, 1, 1)).snapshot("orders", january, january.end)
+>>> for column, value in records.slice(2, 1).to_pylist()[0].items():
+...     print(f"{column}: {value}")
+order_id: 3
+customer_id: 552
+order_date: 2023-01-02 10:09:28.025409
+status: Cancelled
+total_amount: 91.49
+shipping_cost: 0.00
+payment_method: Debit Card
+shipping_address: 801 Josepha Crescent, Provo, Utah
+billing_address: 801 Josepha Crescent, Provo, Utah
+created_at: 2023-01-02 10:09:28.025409
+updated_at: 2023-01-03 10:44:05.041006
+"""
 
 from dataclasses import dataclass
 from functools import cache

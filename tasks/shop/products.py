@@ -1,4 +1,29 @@
-"""Products: a change log. Every launch, change of price or stock, and end of sale is a version of its own."""
+"""Products: a change log. Every launch, change of price or stock, and end of sale is a version of its own.
+
+One of them:
+
+>>> from datetime import date
+>>> from tasks.shop.shop import Shop
+>>> january = Window(date(2023, 1, 1), date(2023, 2, 1))
+>>> records = Shop(date(2023, 1, 1)).snapshot("products", january, january.end)
+>>> for column, value in records.slice(2, 1).to_pylist()[0].items():
+...     print(f"{column}: {value}")
+product_id: 1
+category_id: 4
+subcategory_id: 20
+product_name: Kidd & Co Natural Foam Roller Mini
+description: The Natural Foam Roller by Kidd & Co, for all weathers.
+brand: Kidd & Co
+sku: SPO-YOG-000001
+base_price: 39.99
+sale_price: 36.00
+unit_cost: 19.99
+stock_quantity: 7
+weight_kg: 2.262
+is_active: True
+created_at: 2023-01-01 00:28:45.845138
+updated_at: 2023-01-31 23:08:01.505935
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -67,14 +92,14 @@ def _versions(world: World, window: Window, share: int, shares: int) -> tuple[In
 
 
 def _stock(world: World, ids: Ints, changes: Ints, changed: Ints) -> Ints:
-    """Units in stock: what one to four periods sell, by the day's volume and the product's popularity, and some."""
+    """Units in stock: what two to four periods sell, by the day's volume and the product's popularity, and some."""
     days = np.maximum(world.days(changed), 1)
     sessions = world.sessions.totals[days + 1] - world.sessions.totals[days]
     blocks = -(-world.products.totals[days] // BLOCK)
     sold = sessions * PERIOD_DAYS * UNITS_PER_ORDER // SESSIONS_PER_ORDER
     owned = tickets_owned(ids - 1, rotation(world, "product.rotation"))
     hashes = world.bits("product.stock", ids << CHANGE_BITS | changes)
-    stock: Ints = sold * owned * (100 + below(hashes, 300)) // (102_400 * blocks) + 3 + below(lower(hashes), 20)
+    stock: Ints = sold * owned * (150 + below(hashes, 300)) // (102_400 * blocks) + 2 + below(lower(hashes), 10)
     return stock
 
 

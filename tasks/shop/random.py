@@ -31,7 +31,7 @@ def bits(seed: int, stream: str, ids: Ints) -> Bits:
     The finaliser is that of MurmurHash3 (Appleby, public domain).
 
     >>> [hex(value) for value in bits(42, "docs", np.arange(2))]
-    ['0xc1c9de6e9a8d76d8', '0x8a4bc8c1d92c0dc9']
+    ['0x6c7f0ff14a5a8b0b', '0xad9f9064e4811114']
     """
     x = ids.astype(np.uint64)
     x += np.uint64(salt(seed, stream))

@@ -1,4 +1,25 @@
-"""Reviews: about one in five delivered items gets one, some days after delivery. They never change."""
+"""Reviews: about one in five delivered items gets one, some days after delivery. They never change.
+
+One of them:
+
+>>> from datetime import date
+>>> from tasks.shop.shop import Shop
+>>> january = Window(date(2023, 1, 1), date(2023, 2, 1))
+>>> records = Shop(date(2023, 1, 1)).snapshot("reviews", january, january.end)
+>>> for column, value in records.slice(2, 1).to_pylist()[0].items():
+...     print(f"{column}: {value}")
+review_id: 32
+product_id: 340
+order_id: 2
+customer_id: 66
+review_score: 2
+review_text: Only partly happy. Silk Scarf: came apart after the first wash.
+review_date: 2023-01-22 02:18:23.551635
+helpful_votes: 3
+verified_purchase: True
+created_at: 2023-01-22 02:18:23.551635
+updated_at: 2023-01-22 02:18:23.551635
+"""
 
 from dataclasses import dataclass
 from functools import cache

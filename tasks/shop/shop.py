@@ -70,7 +70,7 @@ class Shop:
         >>> from datetime import date
         >>> shop = Shop(date(2023, 1, 1))
         >>> shop.snapshot("orders", Window(date(2023, 3, 1), date(2023, 3, 2)), date(2023, 3, 2)).num_rows
-        16
+        55
         """
         trading = self._trading(window, as_of)
         if not len(trading):

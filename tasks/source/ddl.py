@@ -2,7 +2,7 @@
 
 from psycopg2 import sql
 
-from tasks.tables import TABLES, Column, Home, Table, Type
+from tasks.tables import TABLES, Column, Home, Table, Type, enforced_parents
 
 POSTGRES_TABLES = tuple(table for table in TABLES.values() if table.home is Home.POSTGRES)
 """The tables that the shop keeps in Postgres; parents come before children."""
@@ -75,11 +75,9 @@ def _column(column: Column) -> sql.Composed:
 
 
 def _foreign_keys(table: Table, schema: str) -> list[sql.Composed]:
-    parents = ((column, TABLES[name]) for column, name in table.parents.items())
     return [
         sql.SQL("foreign key ({}) references {} ({})").format(
             sql.Identifier(column), sql.Identifier(schema, parent.name), sql.Identifier(parent.key)
         )
-        for column, parent in parents
-        if parent.home is Home.POSTGRES
+        for column, parent in enforced_parents(table).items()
     ]

@@ -51,6 +51,7 @@ jit = off
 """
 
 _LONGEST_SOCKET = 103  # bytes of a Unix socket's path on macOS; Linux takes 107
+_STILL_IN_USE = "is still in use"  # the memory of a killed server, until the last of its children has noticed
 _GUARD = threading.Lock()
 _uses: dict[tuple[int, Path], IO[str]] = {}
 _children: dict[Path, subprocess.Popen[bytes]] = {}
@@ -138,7 +139,7 @@ def _run(folder: Path) -> str:
             raise TransientError(f"Postgres in {folder} does not answer; {folder / 'log'} says why")
         if _starting(folder) or _postmaster(folder):
             time.sleep(0.02)
-        elif launched:
+        elif launched and _STILL_IN_USE not in _last_words(folder):
             raise SourceError(f"Postgres cannot run in {folder}: {_last_words(folder)}")
         else:
             _children[folder], launched = _launch(folder, sockets), True
@@ -203,6 +204,8 @@ def _shut_down(folder: Path) -> None:
     with suppress(psutil.TimeoutExpired):
         server.wait(PATIENCE_SECONDS)
     _starting(folder)  # reaps it, if it was a child of this process
+    if (sockets := _socket_folder(folder)) != folder:
+        sockets.rmdir()
 
 
 def _last_words(folder: Path) -> str:

@@ -5,11 +5,7 @@
 with
     days as ({{ dbt.date_spine("day", opening, as_of()) }}),
 
-    final as (
-        select cast(date_day as date) as date_day
-        from days
-        where date_day < {{ as_of() }}
-    )
+    final as (select cast(date_day as date) as date_day from days)
 
 select *
 from final

@@ -73,7 +73,7 @@ with
             quantity,
             unit_price,
             total_price,
-            price as gross_revenue,
+            case when is_cancelled then 0.00 else price end as gross_revenue,
             case
                 when is_cancelled or is_returned then 0.00 else price
             end as net_revenue,
