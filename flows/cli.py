@@ -62,7 +62,7 @@ def _with_range(function: Callable[..., Any]) -> Callable[..., Any]:
         inspect.Parameter("last", option, default=None, annotation=last),
     ]
     signature = inspect.signature(function)
-    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *extra])  # type: ignore[attr-defined]
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *extra])
     command.__doc__ = function.__doc__
     return command
 
@@ -91,7 +91,10 @@ def _sentence(error: BaseException) -> str:
 def quiet() -> Iterator[None]:
     """Show what the tasks themselves say, one line each, instead of Prefect's own log; its server keeps everything."""
     root, runs = logging.getLogger(), logging.getLogger("prefect")
-    before, ours = root.handlers[:], RichHandler(console=CONSOLE, show_level=False, show_path=False, log_time_format="%H:%M:%S")
+    before, ours = (
+        root.handlers[:],
+        RichHandler(console=CONSOLE, show_level=False, show_path=False, log_time_format="%H:%M:%S"),
+    )
     ours.addFilter(_said_by_a_task)
     root.handlers[:] = [logging.NullHandler()]  # without any handler, dbt would add one
     runs.addHandler(ours)
@@ -133,7 +136,8 @@ def _built(report: TransformReport) -> Table:
     """The models of a build with their seconds, and how its tests went."""
     tests = [node for node in report.nodes if node.resource_type != "model"]
     passed = sum(node.status == "pass" for node in tests)
-    sheet = Table("model", title=f"{report.stack}: built as of {report.as_of}", caption=f"{passed} of {len(tests)} tests passed")
+    caption = f"{passed} of {len(tests)} tests passed"
+    sheet = Table("model", title=f"{report.stack}: built as of {report.as_of}", caption=caption)
     sheet.add_column("seconds", justify="right")
     for node in report.nodes:
         if node.resource_type == "model":

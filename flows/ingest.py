@@ -44,7 +44,7 @@ def ingest(run: Run) -> IngestReport:
 
 
 def _generate(run: Run) -> dict[str, Futures]:
-    """Submit the chunks of every table, each after those of the tables that Postgres makes its foreign keys point to."""
+    """Submit the chunks of every table, each after those of the tables that its foreign keys in Postgres need."""
     generated: dict[str, Futures] = {}
     for table in run.windows:
         parents = enforced_parents(TABLES[table]).values()

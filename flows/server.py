@@ -18,11 +18,13 @@ import httpx
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from rich.console import Console
 
 from blocks.stack import home
 from tasks.errors import PipelineError
 
 _PATIENCE_SECONDS = 90
+_DASHBOARD_PORT = 4200  # where Prefect's documentation and clients expect a local server
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Registering every installed integration's blocks imports them all: 6 of the 11 seconds that a start takes.
@@ -124,8 +126,8 @@ def main(arguments: list[str]) -> None:
         _serve(int(arguments[0]))
         return
     os.environ.update(_environment(home() / "prefect"))
-    print("The dashboard is at http://127.0.0.1:4200 until Ctrl-C.")
-    _serve(4200)
+    Console().print(f"The dashboard is at http://127.0.0.1:{_DASHBOARD_PORT} until Ctrl-C.")
+    _serve(_DASHBOARD_PORT)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool) -> Cu
             raise ParameterError(f"as_of {as_of} is before {last}, that of the last build: use full_refresh=True.")
         if full_refresh:
             warehouse.clear_built()
+        full_refresh = full_refresh or last is None  # no build, or one that died in the midst of a full refresh
         return Cut(occasion, as_of, tuple(warehouse.unbuilt(as_of)), full_refresh)
 
 

@@ -294,6 +294,7 @@ BAD = {
     "object in money": ('{"order_id": 1, "total_amount": {"a": 1}}', "total_amount is .*expected a number"),
     "no instant": ('{"order_id": 1, "updated_at": "yesterday"}', "updated_at is 'yesterday', expected an instant"),
     "a day that never was": ('{"order_id": 1, "updated_at": "2025-02-30T00:00:00Z"}', "updated_at is '2025-02-30"),
+    "a year 0": ('{"order_id": 1, "updated_at": "0000-01-01T00:00:00Z"}', "updated_at is '0000-01-01"),
     "a number as instant": ('{"order_id": 1, "updated_at": 1738240496}', "updated_at is 1738240496"),
     "another instant": ('{"order_id": 1, "order_date": "30.01.2025"}', r"order_date is '30\.01\.2025'"),
     "two days ahead": ('{"order_id": 1, "updated_at": "2025-02-02T00:00:00.000001Z"}', "changed at 2025-02-02"),

@@ -364,6 +364,28 @@ def test_a_window_is_the_sum_of_its_parts(name: str, days: list[int], seed: int)
     assert pc.all(pc.and_(pc.greater_equal(cursor, first), pc.less(cursor, last)), min_count=0).as_py()
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_days_add_up(name: str) -> None:
+    """Day by day, so that every midnight is a border once."""
+    shop, window = Shop(date(2023, 10, 1), seed=8, scale=0.5), Window(date(2023, 10, 1), date(2024, 1, 20))
+    days = [shop.snapshot(name, Window(day, day + DAYS), window.end) for day in window]
+    order = [(TABLES[name].key, "ascending"), *([("updated_at", "ascending")] if name == "products" else [])]
+    assert shop.snapshot(name, window, window.end).equals(pa.concat_tables(days).sort_by(order))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_record_never_depends_on_the_day_it_is_seen(name: str) -> None:
+    """Records that have not changed for two years are the same, column for column."""
+    shop, earlier, later = Shop(date(2021, 1, 1), seed=6, scale=0.5), date(2021, 9, 1), date(2023, 9, 1)
+    window = Window(shop.start, earlier)
+    before, after = (shop.snapshot(name, window, as_of) for as_of in (earlier, later))
+    assert after.num_rows > 0
+    with duckdb.connect() as database:
+        database.register("before", before)
+        database.register("after", after)
+        assert database.execute("select * from after except all select * from before").fetchall() == []
+
+
 @given(name=st.sampled_from(list(TABLES)), shares=st.integers(2, 9), seed=st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_shares_divide_the_keys(name: str, shares: int, seed: int) -> None:

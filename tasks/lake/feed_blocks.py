@@ -16,7 +16,7 @@ from tasks.lake.store import Lake, Stored
 from tasks.tables import Table
 from tasks.window import CHUNK_ROWS
 
-BLOCK_BYTES = 32 << 20
+BLOCK_BYTES = 16 << 20
 RECORD_BYTES = 64 << 20
 _READ_BYTES = 4 << 20
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -61,7 +61,7 @@ def opened(lake: Lake, source: Stored) -> Iterator[Stream]:
 
 
 def blocks(table: Table, stream: Stream, path: str) -> Iterator[Block]:
-    """The records of a feed, one to a line, about 32 MB or 250,000 records at a time.
+    """The records of a feed, one to a line, about 16 MB or 250,000 records at a time.
 
     Raises FeedError for an empty file, for one without any JSON and for an array or object that is damaged.
     """

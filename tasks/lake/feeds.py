@@ -47,7 +47,7 @@ def landed(lake: Lake, table: Table, days: Window, taken: Collection[Stored]) ->
 
 
 def read_feed(lake: Lake, table: Table, source: Stored, as_of: date) -> Iterator[Checked]:
-    """Read a feed in blocks of about 32 MB: JSON Lines, an array, or an object with the records under `data`.
+    """Read a feed in blocks of about 16 MB: JSON Lines, an array, or an object with the records under `data`.
 
     Raises FeedError for a file that is damaged, empty or no JSON; blocks before the damage have been handed out.
     """
@@ -105,28 +105,31 @@ def _refuse_cut(block: Block, path: str) -> None:
 def _json_lines(batch: pa.RecordBatch) -> pa.Buffer:
     """The text of a batch, without copying it out of Arrow: the values of a text column lie one after the other."""
     parts: list[Value | Values] = []
-    for n, name in enumerate(batch.schema.names):
-        start = "{" if n == 0 else ","
-        parts += [_literal(f'{start}"{name}":'), _json_values(batch.column(n))]
-    lines = pc.binary_join_element_wise(*parts, _literal("}\n"), _literal(""))
+    before = "{"
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        texts, quote, end = _json_texts(values)
+        if values.null_count:
+            quoted = pc.binary_join_element_wise(_literal(quote), texts, _literal(end), _literal(""))
+            texts, quote, end = pc.fill_null(quoted, _literal("null")), "", ""
+        parts += [_literal(f'{before}"{name}":{quote}'), texts]
+        before = f"{end},"
+    lines = pc.binary_join_element_wise(*parts, _literal(before.removesuffix(",") + "}\n"), _literal(""))
     _, offsets, text = lines.buffers()
     ends = memoryview(offsets).cast("q")[lines.offset : lines.offset + len(lines) + 1]
     whole: pa.Buffer = text.slice(ends[0], ends[-1] - ends[0])
     return whole
 
 
-def _json_values(values: Values) -> Values:
-    quote = _literal('"')
+def _json_texts(values: Values) -> tuple[Values, str, str]:
+    """The text of each value that is not NULL, and what JSON has before and after it."""
+    texts = values.cast(pa.large_string())
+    if pa.types.is_timestamp(values.type):
+        instants = pc.binary_replace_slice(texts.cast(pa.large_binary()), 10, 11, b"T")
+        return instants.cast(pa.large_string()), '"', 'Z"'
     if pa.types.is_string(values.type):
-        texts = pc.binary_join_element_wise(quote, _escaped(values.cast(pa.large_string())), quote, _literal(""))
-    elif pa.types.is_timestamp(values.type):
-        instants = pc.binary_replace_slice(values.cast(pa.large_string()).cast(pa.large_binary()), 10, 11, b"T")
-        texts = pc.binary_join_element_wise(quote, instants.cast(pa.large_string()), _literal('Z"'), _literal(""))
-    elif pa.types.is_date(values.type):
-        texts = pc.binary_join_element_wise(quote, values.cast(pa.large_string()), quote, _literal(""))
-    else:
-        texts = values.cast(pa.large_string())
-    return pc.fill_null(texts, _literal("null"))
+        return _escaped(texts), '"', '"'
+    quote = '"' if pa.types.is_date(values.type) else ""
+    return texts, quote, quote
 
 
 def _escaped(texts: Values) -> Values:

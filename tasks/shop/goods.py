@@ -103,13 +103,10 @@ def changed_at(world: World, products: Ints, changes: Ints) -> Ints:
 
 
 def changes_at(world: World, products: Ints, instants: Ints) -> Ints:
-    """The number of the change in force for each product at each instant (not before its launch)."""
-    goods = make_goods(world)
-    passed = instants - goods.launches[products - 1]
+    """The number of the change in force for each product at each instant, between its launch and its end."""
+    passed = instants - make_goods(world).launches[products - 1]
     changes = passed // PERIOD
-    changes -= _elapsed(world, products, changes) > passed
-    in_force: Ints = np.minimum(changes, goods.lives[products - 1])
-    return in_force
+    return changes - (_elapsed(world, products, changes) > passed)
 
 
 def sale_prices(world: World, products: Ints, changes: Ints) -> Ints:

@@ -82,7 +82,7 @@ def _versions(world: World, window: Window, share: int, shares: int) -> tuple[In
     launched = np.flatnonzero((goods.launches < last) & (goods.ends >= first)) + 1
     launched = launched[in_share(launched, share, shares)]
     launch, life = goods.launches[launched - 1], goods.lives[launched - 1]
-    lowest = np.maximum((first - launch) // PERIOD - 1, 0)
+    lowest = np.maximum((first - launch) // PERIOD, 0)
     number = np.minimum((last - launch) // PERIOD, life) - lowest + 1
     ids = np.repeat(launched, number)
     changes = np.arange(len(ids)) - np.repeat(np.cumsum(number) - number - lowest, number)
