@@ -1,23 +1,28 @@
 """Decide what dbt builds, build it, and note that it was built."""
 
-from collections.abc import Callable, Sequence
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from threading import Lock
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 from blocks.stack import Stack
 from tasks import dbt
-from tasks.dbt import NodeResult
+from tasks.dbt import NodeResult, OnEvent
 from tasks.errors import ParameterError
 from tasks.plan import Occasion
 from tasks.retry import RETRY
 from tasks.tables import TABLES
 from tasks.warehouse.protocol import Revision
+
+_PATIENCE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def build(cut: Cut, select: Sequence[str], observability: str) -> TransformRepor
         full_refresh=cut.full_refresh,
         select=select,
         on_node=_logged(),
+        invoke=as_task_runs if observability == "nodes" else dbt.invoke_dbt,
     )
     create_table_artifact(
         key="dbt-build", table=[_row(node) for node in report.nodes], description=f"as of {cut.as_of}"
@@ -98,7 +104,7 @@ def mark(cut: Cut) -> int:
 
 def _logged() -> Callable[[NodeResult], None]:
     """What logs each model of a build in this task run, from dbt's threads, which know of no run, one at a time."""
-    logger, context, turn = get_run_logger(), copy_context(), Lock()
+    logger, context, turn = get_run_logger(), copy_context(), threading.Lock()
 
     def log(node: NodeResult) -> None:
         if node.resource_type == "model":
@@ -106,6 +112,40 @@ def _logged() -> Callable[[NodeResult], None]:
                 context.run(logger.info, "%s: %s in %.1f s", node.name, node.status, node.seconds)
 
     return log
+
+
+def as_task_runs(manifest: Any, arguments: list[str], _on_event: OnEvent) -> Any:
+    """Run dbt so that each of its nodes is a task run of its own, named after the node.
+
+    The level is given because Prefect's own, which is the default, may be one that dbt does not know. At `warn` a good
+    run says nothing; what dbt says of each node stands in its log file.
+    """
+    from dbt.cli.main import dbtRunnerResult
+    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
+
+    arguments = [*arguments]
+    arguments[arguments.index("--log-level") + 1] = "warn"
+    settings = PrefectDbtSettings(project_dir=dbt.PROJECT, profiles_dir=dbt.PROJECT, log_level="warn")
+    runner = PrefectDbtRunner(manifest=manifest, settings=settings, raise_on_failure=False, disable_assets=True)
+    try:
+        with _task_runs_ended():
+            return runner.invoke(arguments)
+    except ValueError as error:  # what dbt could not run at all
+        return dbtRunnerResult(success=False, exception=error)
+
+
+@contextmanager
+def _task_runs_ended() -> Iterator[None]:
+    """Wait for the threads of the nodes' task runs, which the runner leaves behind, and undo what it does to the log."""
+    logger, before = logging.getLogger("prefect.task_runs"), set(threading.enumerate())
+    level = logger.level
+    try:
+        yield
+    finally:
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.endswith("(run_task)"):
+                thread.join(_PATIENCE_SECONDS)
+        logger.setLevel(level)
 
 
 def _row(node: NodeResult) -> dict[str, str | float]:

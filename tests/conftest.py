@@ -1,13 +1,24 @@
 """What several test files share."""
 
-from collections.abc import Iterator
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO, Any, TypeAlias
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.server import prefect_api
 from tasks.source import embedded
+
+ROOT = Path(__file__).parents[1]
+
+Flow: TypeAlias = tuple[str, dict[str, Any]]
+"""Name and parameters of a flow, as JSON."""
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +45,69 @@ def home(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("PREFECT_API_URL", prefect_url)
     yield tmp_path / "home"
     embedded.stop(tmp_path / "home" / "postgres")
+
+
+class Processes:
+    """Runs flows on one stack, each step in a process of its own; see `tests/runs.py`."""
+
+    def __init__(self, home: Path, api: str, errors: IO[str], options: Sequence[str], **environment: str) -> None:
+        self._home = str(home)
+        self._errors = errors
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "runs.py"), *options],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": api} | environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+    def begin(self, *flows: Flow, death: dict[str, Any] | None = None) -> None:
+        """Have flows run, the last until its death if one is given; `end` waits for it."""
+        assert self._process.stdin is not None
+        print(json.dumps({"home": self._home, "flows": flows, "death": death}), file=self._process.stdin, flush=True)
+
+    def end(self) -> tuple[int, str | None]:
+        """The exit code of the oldest step whose end nobody waited for, and the function in which it was killed."""
+        assert self._process.stdout is not None
+        died = None
+        for line in self._process.stdout:
+            answer = json.loads(line)
+            died = answer.get("died", died)
+            if "status" in answer:
+                return answer["status"], died
+        raise AssertionError(f"the process of the flows ended by itself: {self.said()}")
+
+    def run(self, *flows: Flow, death: dict[str, Any] | None = None) -> tuple[int, str | None]:
+        self.begin(*flows, death=death)
+        return self.end()
+
+    def said(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()[-5_000:]
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def processes(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Processes]]:
+    """What starts processes that run flows on the stack of a folder; their Postgres is stopped at the end."""
+    with ExitStack() as stack:
+
+        def start(home: Path, *, chunk_rows: int, workers: int = 4, **environment: str) -> Processes:
+            errors = stack.enter_context((tmp_path_factory.mktemp("errors") / "errors").open("w+"))
+            started = Processes(home, prefect_url, errors, [str(chunk_rows), str(workers)], **environment)
+            stack.callback(_stop_postgres, home / "postgres")
+            stack.callback(started.close)
+            return started
+
+        yield start
+
+
+def _stop_postgres(folder: Path) -> None:
+    """Stop the server that a killed process left behind."""
+    if folder.exists():
+        embedded.start(folder)
+        embedded.stop(folder)

@@ -166,16 +166,16 @@ def test_copies_in_one_feed_are_known(lake: LocalLake) -> None:
 
 def test_of_contradicting_records_the_last_by_file_and_position_is_taken(lake: LocalLake) -> None:
     late = extract(lake, [order(1, status="c"), order(2, status="x"), order(1, status="d")], name="b")
-    early = extract(lake, [order(2, status="y"), order(1, status="d"), order(1, status="a")], name="a")
+    early = extract(lake, [order(2, status="y"), order(1, status="d"), order(3), order(1, status="a")], name="a")
     done = append(lake, late, early)
-    assert (done.read, done.appended, done.known, done.quarantined) == (6, 2, 1, 3)
-    assert current(lake) == {1: "d", 2: "x"}
+    assert (done.read, done.appended, done.known, done.quarantined) == (7, 3, 1, 3)
+    assert current(lake) == {1: "d", 2: "x", 3: "Shipped"}
     kept = {
         (entry["file"].split("/")[-1], entry["position"]): json.loads(entry["record"]) for entry in quarantined(lake)
     }
     assert {place: record["status"] for place, record in kept.items()} == {
         ("a.json", 1): "y",
-        ("a.json", 3): "a",
+        ("a.json", 4): "a",
         ("b.json", 1): "c",
     }
     assert all("same order_id" in entry["reason"] for entry in quarantined(lake))
@@ -281,6 +281,12 @@ def test_records_without_a_cursor_are_taken_once_however_often(lake: LocalLake) 
     for day in (DAY, DAY + ONE_DAY):
         versions = [row["_version"] for row in stored(lake) if row["batch"] == day]
         assert len(versions) == len(set(versions)) <= 2
+
+
+def test_a_day_in_between_is_compared_with_the_day_before_it(lake: LocalLake) -> None:
+    run(lake, [order(1, None, "a")], DAY - 2 * ONE_DAY)
+    run(lake, [order(1, None, "b")], DAY)
+    assert run(lake, [order(1, None, "a")], DAY - ONE_DAY).known == 1
 
 
 def test_dated_and_undated_records_of_a_key_do_not_disturb_each_other(
@@ -430,6 +436,23 @@ def test_a_lost_race_is_tried_again_and_compares_anew(lake: LocalLake, monkeypat
     done = append(lake, mine)
     assert (done.revision, done.appended, done.known) == (2, 1, 1)
     assert len(stored(lake)) == 3
+
+
+def test_a_batch_of_another_day_committed_meanwhile_is_compared_with_too(
+    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = extract(lake, [order(1), order(2)])
+    one_per_cursor = history.one_per_cursor
+
+    def overtaken(key: str, records: pa.Table) -> Any:
+        monkeypatch.undo()
+        run(lake, [order(2)], DAY - ONE_DAY)
+        return one_per_cursor(key, records)
+
+    monkeypatch.setattr(history, "one_per_cursor", overtaken)
+    with pytest.raises(TransientError, match="another run"):
+        append(lake, mine)
+    assert append(lake, mine).known == 1
 
 
 def test_only_one_of_two_commits_of_a_revision_wins(lake: LocalLake) -> None:

@@ -356,6 +356,21 @@ def test_a_line_break_inside_a_text_spoils_one_element_only(lake: LocalLake) -> 
     assert "not JSON" in reason_of(bad)
 
 
+def test_two_records_on_a_line_are_not_made_up_for_by_an_empty_one(lake: LocalLake) -> None:
+    records, bad = take(lake, b'{"order_id": 1} {"order_id": 2}\n\n{"order_id": 3}\n')
+    assert records["order_id"].to_pylist() == [3]
+    assert "Extra data" in reason_of(bad)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_a_number_that_ends_with_a_block_is_read_whole(
+    lake: LocalLake, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_blocks, "_READ_BYTES", size)
+    _, bad = take(lake, b"[1234, 5678, 91011]")
+    assert [one.record for one in bad] == ["1234", "5678", "91011"]
+
+
 def test_nothing_is_lost_among_many_bad_ones(lake: LocalLake) -> None:
     texts = [text if isinstance(text, bytes) else text.encode() for text, _ in BAD.values()]
     feed = b"".join(lines(order(n)) + text + b"\n" for n, text in enumerate(texts))

@@ -124,11 +124,16 @@ def test_raw_has_the_declared_and_the_technical_columns(warehouse: Warehouse) ->
     ]
 
 
-def test_raw_is_prepared_by_many_and_mended(lake: LocalLake, warehouse: Warehouse) -> None:
+def test_raw_is_prepared_by_many_at_once(tmp_path: Path) -> None:
+    with DuckDBWarehouse(tmp_path / "new.duckdb") as warehouse, ThreadPoolExecutor(4) as pool:
+        list(pool.map(warehouse.prepare, [TABLES.values()] * 8))
+        assert warehouse.query("select count(*) from duckdb_tables()") == [(10,)]
+
+
+def test_raw_gets_the_columns_it_lacks(lake: LocalLake, warehouse: Warehouse) -> None:
     warehouse.load(lake, ITEMS, commit(lake, KEYS), "run", AT)
     warehouse.query("alter table raw.order_items drop column unit_price")
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(warehouse.prepare, [TABLES.values()] * 8))
+    warehouse.prepare(TABLES.values())
     assert raw(warehouse, "order_item_id, unit_price") == [(1, None), (2, None), (3, None)]
     assert len(warehouse.ledger("order_items")) == 1
 

@@ -359,7 +359,8 @@ def test_columns_are_those_of_the_table(bare: Shop) -> None:
         "create table order_items (order_item_id integer, quantity text, unit_price numeric, total_price float8, "
         'updated_at timestamp, extra jsonb, flag boolean, "Odd Name" text[], gone int); '
         "alter table order_items drop column gone; "
-        "insert into order_items values (7, ' 3', 1.5, 2.5, '2025-01-02 03:04:05.6', '{\"a\": [1]}', true, '{x,\"y z\"}')"
+        "insert into order_items values "
+        "(7, ' 3', 1.5, 2.5, '2025-01-02 03:04:05.6', '{\"a\": [1]}', true, '{x,\"y z\"}')"
     )
     found = bare.read(ITEMS)
     text = pa.string()
@@ -405,13 +406,27 @@ def test_a_value_that_does_not_fit_makes_all_columns_text(bare: Shop, column: st
 
 
 def test_a_huge_text_is_read(bare: Shop) -> None:
-    size = 20_000_000
+    size = 40_000_000
     bare.execute(
-        f"create table interactions as select 1::bigint as event_id, repeat('x', {size}) as session_id, "
-        "timestamptz '2025-01-02' as created_at"
+        "create table interactions as select 1::bigint as event_id, repeat('x', %s) as session_id, "
+        "timestamptz '2025-01-02' as created_at",
+        [size],
     )
     (text,) = bare.read(EVENTS)["session_id"].to_pylist()
     assert len(text) == size
+
+
+def test_many_long_texts_with_line_breaks_are_read(bare: Shop) -> None:
+    text = "x\n" * 10_000
+    bare.execute(
+        "create table interactions as select n::bigint as event_id, %s as session_id, "
+        "timestamptz '2025-01-02' as created_at from generate_series(1, 2000) as n",
+        [text],
+    )
+    found = bare.read(EVENTS)
+    assert found.schema.field("event_id").type == pa.int64()
+    assert sorted(found["event_id"].to_pylist()) == list(range(1, 2001))
+    assert set(found["session_id"].to_pylist()) == {text}
 
 
 def test_a_table_without_a_cursor_is_taken_on_the_last_day(bare: Shop) -> None:
@@ -548,6 +563,20 @@ def test_a_killed_server_is_started_again(folder: Path) -> None:
     server.kill()
     embedded.start(folder)
     assert shop.keys(ITEMS) == [1]
+
+
+def test_a_killed_server_is_waited_out(folder: Path) -> None:
+    embedded.start(folder)
+    (server,) = servers(folder)
+    child = server.children()[0]
+    child.suspend()  # it does not notice, and holds the server's memory
+    server.kill()
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(embedded.start, folder)
+        while "still in use" not in (folder / "log").read_text():
+            assert not started.done()
+        child.resume()
+        Source(started.result()).check()
 
 
 def test_a_stale_pid_file_is_passed_over(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """JSON feeds: out of the simulated shop into landing, and from landing into the pipeline."""
 
-import re
 from collections.abc import Collection, Iterator
 from datetime import date
 
@@ -23,7 +22,6 @@ _WRITE_ROWS = 1 << 15  # per join: 32,768 records of a few hundred bytes stay in
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPES = _ESCAPED | {chr(code): f"\\u{code:04x}" for code in range(32) if chr(code) not in _ESCAPED}
 _SPECIAL = r'[\x00-\x1f"\\]'
-_NULL_AFTER_OBJECT = re.compile(rb"\}\s*null")
 
 
 def write_feed(lake: Lake, table: Table, day: date, name: str, records: pa.Table) -> Stored:
@@ -64,12 +62,12 @@ def _at_once(table: Table, block: Block, unknown: Collection[str], as_of: date) 
     """All records of a block by Arrow's parser, None if that is not certain to be exact.
 
     Arrow refuses what does not fit its column (a fraction for an integer, a third decimal, 1e400, a number for a text,
-    a repeated name), but it takes several objects on a line, one object over several lines, and null for an object;
-    a file that starts with null crashes it (pyarrow 26). Blocks like that are told by their look.
+    a repeated name), but it takes several objects on a line and one object over several lines, and text that starts
+    with null crashes it (pyarrow 26). So every line must look like one object, and there must be as many records.
     """
     text = block.text.replace(b"\r\n", b"\n") if b"\r\n" in block.text else block.text
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
-    if not text.startswith(b"{") or text.count(b"}\n{") != lines - 1 or _NULL_AFTER_OBJECT.search(text):
+    if not text.startswith(b"{") or text.count(b"}\n{") != lines - 1:
         return None
     options = arrow_json.ParseOptions(
         _schema(table, unknown), newlines_in_values=False, unexpected_field_behavior="error"

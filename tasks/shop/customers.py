@@ -34,7 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.shop.addresses import LOCATION_TYPES, city_numbers, location_types
-from tasks.shop.calendar import DAY
+from tasks.shop.calendar import DAY, NEVER
 from tasks.shop.columns import Values, dates, instants, joined, labels, money, record_table, text, texts, whole
 from tasks.shop.customer_lives import LONGEST_DAYS, closings, residences
 from tasks.shop.people import (
@@ -96,7 +96,7 @@ def _changed(world: World, window: Window) -> tuple[Ints, Ints]:
     `as_of` is looked at, and the sign-ups whose account can still have been open.
     """
     first, last = micros_of(window)
-    latest = np.zeros(world.customers.totals[-1] + 1, np.int64)
+    latest = np.full(world.customers.totals[-1] + 1, -NEVER)
     signed = world.customers.ids(window)
     latest[signed] = world.customers.instants(signed, world.customers.days(signed))
     since = Window(window.start, world.as_of)

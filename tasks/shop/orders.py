@@ -38,7 +38,6 @@ from tasks.shop.world import World, in_share, micros_of, scaled_counts
 from tasks.window import Window
 
 STATUSES = ("Pending", "Processing", "Shipped", "Delivered", "Returned", "Cancelled")
-PENDING, PROCESSING, SHIPPED, DELIVERED, RETURNED, CANCELLED = range(6)
 STEPS = ((600, 20 * 3_600), (4 * 3_600, 3 * 86_400), (86_400, 7 * 86_400), (2 * 86_400, 29 * 86_400))
 """Least and most seconds to Processing, then to Shipped, to Delivered and to Returned."""
 LAG_DAYS = 41
@@ -46,7 +45,7 @@ DELIVERY_DAYS = 12
 """Days after which an order no longer changes, and after which it is delivered, if it ever is."""
 FATES = (226, 6, 5, 19)
 """Of 256 orders, those delivered for good, cancelled while Pending, cancelled while Processing, returned."""
-STAYS, CANCELLED_EARLY, CANCELLED_LATE, COMES_BACK = range(4)
+CANCELLED_EARLY, CANCELLED_LATE, COMES_BACK = 1, 2, 3
 
 PAYMENT_METHODS = ("Credit Card", "Debit Card", "PayPal", "Apple Pay", "Google Pay", "Bank Transfer")
 PAYMENT_WEIGHTS = (38, 24, 18, 9, 7, 4)
@@ -76,7 +75,7 @@ class Lifecycle:
         """Position in STATUSES, and instant, of each order's last change before `closing`."""
         status, updated = np.zeros(len(self.placed), np.int64), self.placed
         later = (self.processing, self.shipped, self.delivered, self.returned, self.cancelled)
-        for number, reached in enumerate(later, start=PROCESSING):
+        for number, reached in enumerate(later, start=1):
             happened = reached < closing
             status, updated = np.where(happened, number, status), np.where(happened, reached, updated)
         return status, updated

@@ -119,7 +119,7 @@ def _create(folder: Path) -> None:
     _open_to_server(partial)
     options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]
     command = [_binary("initdb"), *options, f"--pgdata={partial}"]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, **_identity())  # noqa: S603
+    made = subprocess.run(command, capture_output=True, text=True, check=False, **_identity())
     if made.returncode:
         raise SourceError(f"could not create a database in {folder}: {made.stderr.strip()}")
     with (partial / "postgresql.conf").open("a") as settings:
@@ -161,7 +161,7 @@ def _launch(folder: Path, sockets: Path) -> subprocess.Popen[bytes]:
     # container happens at once. It was looked at already: this tells Postgres to pass over it.
     environment = {"LC_ALL": "C", "PG_GRANDPARENT_PID": str(_recorded_pid(folder) or os.getppid())}
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             [_binary("postgres"), "-D", folder, "-c", f'unix_socket_directories="{sockets}"'],
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -69,8 +69,6 @@ class Source:
         A record that is there stays unless the incoming `updated_at` is greater; in a table without `updated_at` it
         always stays. Instants are UTC.
         """
-        if not records.num_rows:
-            return 0
         name = sql.Identifier(self.schema, table.name)
         copy = sql.SQL("copy {} ({}) from stdin (format csv)").format(ddl.INCOMING, ddl.names(records.column_names))
         with self._transaction(f"write {table.name}") as cursor:
@@ -153,8 +151,8 @@ class Source:
 
 def _csv(records: pa.Table) -> pa.Buffer:
     out = pa.BufferOutputStream()
-    # Everything but NULL is quoted: that tells an empty text from NULL.
-    csv.write_csv(records, out, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    # Every text is quoted but NULL: that tells it from an empty text.
+    csv.write_csv(records, out, csv.WriteOptions(include_header=False, quoting_style="needed"))
     return out.getvalue()
 
 

@@ -84,8 +84,6 @@ class DuckDBWarehouse:
 
     def load(self, lake: Lake, table: Table, manifest: Manifest, run: str, loaded_at: datetime) -> bool:
         """Insert one committed revision and its ledger row in one transaction; False if it is loaded already."""
-        if self._has(manifest):
-            return False
         names = raw_names(table, manifest.columns)
         try:
             with self._session(f"load {_title(manifest)}") as cursor:
@@ -97,7 +95,7 @@ class DuckDBWarehouse:
                 _verify(cursor, manifest)
                 cursor.commit()
         except TransientError:
-            # The ledger's key lets one of two loaders win; the other finds out when it commits.
+            # The ledger's key refuses a revision that is there; of two loaders at once, one finds out when it commits.
             if self._has(manifest):
                 return False
             raise
