@@ -70,9 +70,9 @@ class _CountedFilesystem:
     def open_input_file(self, path: str) -> pa.PythonFile:
         return pa.PythonFile(_CountedFile(self._filesystem.open_input_file(path), path, self._counts), mode="r")
 
-    def open_input_stream(self, path: str, compression: None) -> pa.PythonFile:
-        file = self._filesystem.open_input_stream(path, compression=compression)
-        return pa.PythonFile(_CountedFile(file, path, self._counts), mode="r")
+    def open_input_stream(self, path: str, compression: str | None) -> pa.NativeFile:
+        file = self.open_input_file(path)
+        return pa.CompressedInputStream(file, compression) if compression else file
 
     def get_file_info(self, wanted: Any) -> Any:
         found: Any = self._filesystem.get_file_info(wanted)

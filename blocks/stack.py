@@ -57,7 +57,6 @@ class DuckDBFile(Block):
         return {
             "ECOMMERCE_DUCKDB_PATH": self.path,
             "ECOMMERCE_DUCKDB_MEMORY_LIMIT": self.memory_limit,
-            "ECOMMERCE_DUCKDB_THREADS": str(self.threads),
         }
 
 

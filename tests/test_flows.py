@@ -70,9 +70,7 @@ def days_before_end(*numbers: int) -> list[date]:
         pytest.param(6, (3, 5, 4, 0, 2, 1), id="out of order"),
     ],
 )
-def test_increments_equal_one_history(
-    home: Path, undisturbed: Records, through: int, days: Sequence[int]
-) -> None:
+def test_increments_equal_one_history(home: Path, undisturbed: Records, through: int, days: Sequence[int]) -> None:
     history_through(END - timedelta(days=through))
     for day in days_before_end(*days):
         daily_increment(day)

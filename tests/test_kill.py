@@ -51,7 +51,7 @@ HISTORY = [
     # append: the second part of a revision is written, but has no name yet
     at("call", "pathlib:Path.replace", n=2, self="/history/interactions/"),
     # append: a manifest is written, but has no name yet
-    at("c_call", "tasks.lake.store:LocalLake.create", calls="link", target="/history/products/"),
+    at("c_call", "tasks.lake.store:LocalLake.create", calls="link", target="/history/interactions/"),
     # load: in the middle of the parts of a revision
     at("return", "tasks.warehouse.duckdb:_insert", n=2, manifest__table="^interactions$"),
 ]
@@ -66,11 +66,11 @@ INCREMENTS = [
     ],
     [
         # generate: rows are upserted in Postgres, the transaction is open
-        at("c_return", "tasks.source.postgres:Source.upsert", n=2, calls="execute", table__name="^categories$"),
+        at("c_return", "tasks.source.postgres:Source.upsert", n=2, calls="execute", table__name="^order_items$"),
         # append: committed, but extracted is still there
         at("return", "tasks.lake.manifests:commit", manifest__table="^customers$"),
         # load: the ledger has a row, raw has no rows
-        at("return", "tasks.warehouse.duckdb:_enter", manifest__table="^order_items$"),
+        at("return", "tasks.warehouse.duckdb:_enter", manifest__table="^customers$"),
     ],
     [
         # extract: the records of one table are extracted, those of others are not

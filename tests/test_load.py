@@ -436,6 +436,12 @@ def test_dbt_can_open_the_same_file_in_the_same_process(warehouse: Warehouse, tm
     ]
 
 
+def test_a_file_that_this_process_has_open_otherwise_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(path, config={"memory_limit": "1GB"}), pytest.raises(TransientError, match="in other use"):
+        DuckDBWarehouse(path)
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     path.write_bytes(b"not a database" * 1_000)

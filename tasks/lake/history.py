@@ -25,7 +25,7 @@ from tasks.tables import Table
 from tasks.window import CHUNK_ROWS, Chunk, Window, midnight, plan_chunks
 
 _BAD_TOLERATED = 10  # records, however few there are: one per cent of a feed of 50 is none
-_CHUNK_BYTES = 256 << 20  # of records in memory; 1 KB each for 250,000, which few reach
+_CHUNK_BYTES = 64 << 20  # of records in memory, of which a chunk needs up to five times: 256 bytes each for 250,000
 _LAG = timedelta(days=2)
 
 

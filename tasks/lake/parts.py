@@ -18,6 +18,7 @@ from tasks.lake.manifests import Manifest, Part
 from tasks.lake.store import Lake
 from tasks.lake.versions import digest_of
 
+_REMEDY = "run the day again; if the file is part of the history, restore it from a backup."
 _GROUP_ROWS = 1 << 15  # a day of 30 at scale 1 is one of some such groups of a part, and is read alone
 
 
@@ -55,7 +56,7 @@ def read(lake: Lake, path: str, span: Span | None, columns: Sequence[str] | None
     try:
         file = lake.filesystem.open_input_file(path)
     except FileNotFoundError as error:
-        raise HistoryError(f"{path} is missing: restore that file from a backup.") from error
+        raise HistoryError(f"{path} is missing: {_REMEDY}") from error
     wanted = None if columns is None else [*dict.fromkeys((*columns, CURSOR))]
     with file, pq.ParquetFile(file) as part:
         at = part.schema_arrow.get_field_index(CURSOR)
@@ -79,7 +80,7 @@ def _versions(lake: Lake, path: str) -> Values:
         with lake.filesystem.open_input_file(path) as file:
             return pq.read_table(file, columns=[VERSION])[VERSION]
     except FileNotFoundError as error:
-        raise HistoryError(f"{path} is missing: restore that file from a backup.") from error
+        raise HistoryError(f"{path} is missing: {_REMEDY}") from error
 
 
 def _parquet(records: pa.Table) -> bytes:

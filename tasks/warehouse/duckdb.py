@@ -170,6 +170,10 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         raise TransientError(
             f"{path} is held by process {holder[2]} ({holder[1]}); wait until it ends, or end it, then run again"
         ) from error
+    except (duckdb.ConnectionException, duckdb.ResourceInUseException) as error:
+        raise TransientError(
+            f"{path} is in other use in this process, as by dbt; run again when that is done"
+        ) from error
     except duckdb.Error as error:
         raise WarehouseError(f"could not open {path}: {_sentence(error)}") from error
 
