@@ -70,6 +70,9 @@ class Stack(Block):
     source: EmbeddedPostgres = Field(description="The shop's operational database.")
     warehouse: DuckDBFile = Field(description="Where raw and dbt's schemas lie.")
     workspace: str = Field(description="Folder for dbt's logs, compiled models and documentation.")
+    landing_days: int = Field(
+        default=90, ge=1, description="Days that feeds stay in landing; those to take stay anyway."
+    )
 
     @classmethod
     def named(cls, name: str) -> Self:

@@ -1,7 +1,10 @@
 """The flows on the command line: their parameters as options, their progress as lines, their report as a table."""
 
+import atexit
 import inspect
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -33,7 +36,10 @@ def main(flow: Flow[..., Any], *, days: bool = False) -> None:
     app = cyclopts.App(name=f"python -m flows.{flow.fn.__name__}", version_flags=[], help_format="plaintext")
     app.default(_with_range(flow.fn) if days else flow.fn)
     with said_in_one_sentence():
-        _, bound, _ = app.parse_args(exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(exit_on_error=False, print_error=False)
+        if command is not app.default_command:  # --help
+            command(*bound.args, **bound.kwargs)
+            return
         with quiet(), prefect_api():
             for arguments in _calls(bound.arguments):
                 show(flow(**arguments))
@@ -42,11 +48,22 @@ def main(flow: Flow[..., Any], *, days: bool = False) -> None:
 @contextmanager
 def said_in_one_sentence() -> Iterator[None]:
     """End the process with status 1 and one sentence if something is wrong with the call or the run."""
+    atexit.register(_hush)
     try:
         yield
     except (PipelineError, ParameterTypeError, cyclopts.CycloptsError) as error:
         CONSOLE.print(f"[red]Error:[/red] {_sentence(error)}")
         raise SystemExit(1) from None
+
+
+def _hush() -> None:
+    """Send the last words of the process nowhere.
+
+    Where Prefect still holds a failed run's error, or its dbt runner ran, DuckDB's bindings print 40 lines about
+    objects that Python had not freed.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stderr.fileno())
 
 
 def _with_range(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,10 +7,11 @@ from prefect.futures import PrefectFuture, wait
 
 from tasks.append import append
 from tasks.balance import IngestReport
-from tasks.extract import extract, find, one_snapshot
+from tasks.extract import Take, extract, find, one_snapshot
 from tasks.generate import generate
 from tasks.load import load
 from tasks.plan import Run
+from tasks.prune import prune
 from tasks.reconcile import reconcile
 from tasks.tables import TABLES, enforced_parents
 
@@ -29,18 +30,20 @@ def ingest(run: Run) -> IngestReport:
     generated = _generate(run)
     _finish(generated)
     with one_snapshot(run) as snapshot:
-        takes = find(run, snapshot)
+        found = {table: [find.submit(run, table, snapshot, wait_for=generated[table])] for table in run.windows}
+        _finish(found)
         extracted = {
-            table: [extract.submit(run, take, snapshot, wait_for=generated[table]) for take in takes[table]]
-            for table in run.windows
+            table: [extract.submit(run, take, snapshot) for take in _takes(found[table][0])] for table in run.windows
         }
         _finish(extracted)
-    appended = {table: [append.submit(run, table, extracted[table])] for table in run.windows}
-    loaded = {table: [load.submit(run, table, wait_for=appended[table])] for table in run.windows}
+    appended = {table: [append.submit(run, table, extracted[table], wait_for=found[table])] for table in run.windows}
+    loaded = {table: [load.submit(run, table, wait_for=appended.get(table, ()))] for table in TABLES}
     _finish(loaded)
-    failures = _failures([generated, extracted, appended, loaded])
+    failures = _failures([generated, found, extracted, appended, loaded])
     done = [appended[table][0].result() for table in run.windows if table not in failures]
-    return reconcile(run, done, failures)
+    report = reconcile(run, done, failures)
+    prune(run)
+    return report
 
 
 def _generate(run: Run) -> dict[str, Futures]:
@@ -51,6 +54,10 @@ def _generate(run: Run) -> dict[str, Futures]:
         before = [future for parent in parents for future in generated.get(parent.name, ())]
         generated[table] = [generate.submit(run, chunk, wait_for=before) for chunk in run.chunks(table)]
     return generated
+
+
+def _takes(found: PrefectFuture[Sequence[Take]]) -> Sequence[Take]:
+    return found.result() if found.state.is_completed() else ()
 
 
 def _finish(step: Mapping[str, Futures]) -> None:

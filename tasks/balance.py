@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
 
+from tasks.errors import HistoryError
 from tasks.lake import parts
 from tasks.lake.history import Appended
 from tasks.lake.manifests import Manifest, committed, read_manifest, revisions
@@ -87,8 +88,12 @@ def audit(lake: Lake, warehouse: Warehouse, table: str) -> list[str]:
 def _differences(lake: Lake, manifest: Manifest, raw: Mapping[tuple[date, int], tuple[int, int]]) -> list[str]:
     name = f"batch {manifest.batch} revision {manifest.revision}"
     expected = (manifest.rows, manifest.digest)
+    try:
+        counted = parts.totals(lake, manifest)
+    except HistoryError as error:
+        return [f"{name}: {error}"]
     found = {
-        "the lake": parts.totals(lake, manifest),
+        "the lake": counted,
         "raw": raw.get((manifest.batch, manifest.revision), (0, 0)),
     }
     return [

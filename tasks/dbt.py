@@ -96,9 +96,7 @@ def build(
     """Build and test the models with all batches before `as_of`; see `run_dbt` for the rest."""
     command = ["build", *(["--full-refresh"] if full_refresh else []), *(["--select", *select] if select else [])]
     variables = {"as_of": as_of.isoformat()}
-    return run_dbt(
-        command, home=home, environment=environment, variables=variables, on_node=on_node, invoke=invoke
-    )
+    return run_dbt(command, home=home, environment=environment, variables=variables, on_node=on_node, invoke=invoke)
 
 
 def docs_generate(*, home: Path, environment: Mapping[str, str], as_of: date) -> Path:

@@ -36,17 +36,16 @@ def one_snapshot(run: Run) -> Iterator[str]:
         yield snapshot
 
 
-@task(task_run_name="find {run.day}", **RETRY)
-def find(run: Run, snapshot: str) -> dict[str, tuple[Take, ...]]:
-    """What there is to take, per table of the run: feeds that no batch has taken yet, and chunks of rows."""
+@task(task_run_name="find {table} {run.day}", **RETRY)
+def find(run: Run, table: str, snapshot: str) -> tuple[Take, ...]:
+    """What there is to take of a table: feeds that no batch has taken yet, or chunks of rows.
+
+    Raises `SourceError` if the source database has no such table.
+    """
     stack = Stack.named(run.stack)
-    lake, source = stack.open_lake(), stack.open_source()
-    return {
-        table: _feeds(lake, run, TABLES[table])
-        if TABLES[table].home is Home.JSON
-        else _chunks(source, run, table, snapshot)
-        for table in run.windows
-    }
+    if TABLES[table].home is Home.JSON:
+        return _feeds(stack.open_lake(), run, TABLES[table])
+    return _chunks(stack.open_source(), run, table, snapshot)
 
 
 def _feeds(lake: Lake, run: Run, table: Table) -> tuple[Take, ...]:

@@ -134,14 +134,21 @@ def as_task_runs(manifest: Any, arguments: list[str], _on_event: OnEvent) -> Any
         return dbtRunnerResult(success=False, exception=error)
 
 
+def _knows_its_server(record: logging.LogRecord) -> bool:
+    """Not of the runner's own thread: it lacks the settings of the run, so its log would start a second server."""
+    return record.threadName != "dbt-callback-processor"
+
+
 @contextmanager
 def _task_runs_ended() -> Iterator[None]:
-    """Wait for the threads of the nodes' task runs, which the runner leaves behind, and undo what it does to the log."""
+    """Wait for the task runs of the nodes, whose threads the runner leaves behind, and undo what it does to the log."""
     logger, before = logging.getLogger("prefect.task_runs"), set(threading.enumerate())
     level = logger.level
+    logger.addFilter(_knows_its_server)
     try:
         yield
     finally:
+        logger.removeFilter(_knows_its_server)
         for thread in set(threading.enumerate()) - before:
             if thread.name.endswith("(run_task)"):
                 thread.join(_PATIENCE_SECONDS)

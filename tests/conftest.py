@@ -6,16 +6,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from blocks.stack import Stack
+from flows.historical_load import historical_load
 from flows.server import prefect_api
 from tasks.source import embedded
 
 ROOT = Path(__file__).parents[1]
+
+QUIET = {"PREFECT_LOGGING_TO_API_ENABLED": "false"}
 
 Flow: TypeAlias = tuple[str, dict[str, Any]]
 """Name and parameters of a flow, as JSON."""
@@ -55,7 +60,7 @@ class Processes:
         self._errors = errors
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "runs.py"), *options],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": api} | environment,
+            env=os.environ | QUIET | {"PYTHONPATH": str(ROOT), "PREFECT_API_URL": api} | environment,
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -84,8 +89,9 @@ class Processes:
         return self.end()
 
     def said(self) -> str:
+        """The newest of the errors that the flows told of."""
         self._errors.seek(0)
-        return self._errors.read()[-5_000:]
+        return "".join(line for line in self._errors if "Error" in line)[-3_000:]
 
     def close(self) -> None:
         self._process.communicate()
@@ -111,3 +117,32 @@ def _stop_postgres(folder: Path) -> None:
     if folder.exists():
         embedded.start(folder)
         embedded.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Path:
+    """A stack at rest that holds the history of a small simulated shop, December 2024, to be copied."""
+    folder = tmp_path_factory.mktemp("loaded") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECOMMERCE_HOME", str(folder))
+        patch.setenv("PREFECT_API_URL", prefect_url)
+        historical_load(date(2024, 12, 1), date(2024, 12, 31), scale=0.02)
+        embedded.stop(folder / "postgres")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def copied(loaded: Path) -> Callable[[Path], Stack]:
+    """What makes a copy of `loaded`, the owner of Postgres' files included, as which the server runs."""
+
+    def copy(folder: Path) -> Stack:
+        subprocess.run(["cp", "-a", loaded, folder], check=True)
+        return Stack.in_folder(folder)
+
+    return copy
+
+
+@pytest.fixture
+def shop(copied: Callable[[Path], Stack], home: Path) -> Stack:
+    """A stack of its own with the history of `loaded`."""
+    return copied(home)

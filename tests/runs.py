@@ -42,8 +42,8 @@ class Death:
     def code(self) -> CodeType:
         module, _, name = self.function.partition(":")
         found: Any = attrgetter(name)(import_module(module))
-        found = found.fget if isinstance(found, property) else found
-        return found.__code__
+        code: CodeType = (found.fget if isinstance(found, property) else found).__code__
+        return code
 
     def await_(self) -> Callable[[FrameType, str, Any], None]:
         """A profiling function that kills this process when the point is reached."""
@@ -91,7 +91,9 @@ def prepare(chunk_rows: int, workers: int) -> dict[str, Callable[..., Any]]:
     from flows.historical_load import historical_load
     from flows.transform import transform
 
-    loads = (flow.with_options(task_runner=ThreadPoolTaskRunner(workers)) for flow in (historical_load, daily_increment))
+    loads = (
+        flow.with_options(task_runner=ThreadPoolTaskRunner(workers)) for flow in (historical_load, daily_increment)
+    )
     return {flow.fn.__name__: flow for flow in (*loads, transform)}
 
 

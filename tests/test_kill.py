@@ -1,18 +1,32 @@
-"""Runs that are killed with SIGKILL and run again end where undisturbed ones do."""
+"""Runs that are killed with SIGKILL, or lose the warehouse, and run again end where undisturbed ones do."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from signal import SIGKILL
+from threading import Lock
+from typing import Any, Protocol, TypeAlias
 
 import pytest
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
 
+import flows.daily_increment
+import flows.historical_load
+import flows.ingest
 from blocks.stack import Stack
+from tasks.errors import TransientError
 from tasks.lake import paths
 from tasks.lake.manifests import Manifest, read_manifest, revisions
 from tasks.lake.store import Lake
+from tasks.load import load
+from tasks.plan import Occasion, plan_increment
+from tasks.reconcile import reconcile
+from tasks.retry import RETRY
 from tasks.status import audit_stack
 from tasks.tables import TABLES
 from tasks.warehouse.protocol import Warehouse
@@ -24,9 +38,19 @@ CHUNK_ROWS = 500  # the historical load has up to five chunks of a table then, e
 
 FEED_WITH_A_BAD_RECORD = b'[{"review_id": 1.5, "review_score": 4}]'
 
-Death = dict[str, Any]
-Rows = list[tuple[Any, ...]]
-State = dict[str, Any]
+Death: TypeAlias = dict[str, Any]
+Flow: TypeAlias = tuple[str, dict[str, Any]]
+Rows: TypeAlias = list[tuple[Any, ...]]
+State: TypeAlias = dict[str, Any]
+
+
+class Processes(Protocol):
+    """The fixture's; see tests/conftest.py."""
+
+    def begin(self, *flows: Flow, death: Death | None = None) -> None: ...
+    def end(self) -> tuple[int, str | None]: ...
+    def run(self, *flows: Flow, death: Death | None = None) -> tuple[int, str | None]: ...
+    def said(self) -> str: ...
 
 
 def at(event: str, function: str, n: int = 1, calls: str | None = None, **where: str) -> Death:
@@ -96,15 +120,15 @@ TRANSFORMS = {
     # everything is built, nothing is marked
     DAYS[3]: at("call", "tasks.warehouse.duckdb:DuckDBWarehouse.mark_built"),
 }
-TRANSFORM = ("transform", {})
+TRANSFORM: Flow = ("transform", {})
 
 
-def historical_load(seed: int = 42, **options: Any) -> tuple[str, dict[str, Any]]:
+def historical_load(seed: int = 42, **options: Any) -> Flow:
     days = {"start": START.isoformat(), "through": THROUGH.isoformat()}
     return "historical_load", days | {"scale": SCALE, "seed": seed} | options
 
 
-def daily_increment(day: date) -> tuple[str, dict[str, Any]]:
+def daily_increment(day: date) -> Flow:
     return "daily_increment", {"day": day.isoformat()}
 
 
@@ -160,46 +184,160 @@ def rows(warehouse: Warehouse, schema: str, table: str) -> Rows:
     return warehouse.query(f'select {listed} from {schema}."{table}" order by all')
 
 
+class Chain:
+    """Two stacks that take the same days: one undisturbed, one killed again and again."""
+
+    def __init__(self, homes: tuple[Path, Path], undisturbed: Processes, killed: Processes) -> None:
+        self.homes, self.undisturbed, self.killed = homes, undisturbed, killed
+        self.deaths: list[str] = []
+
+    def dies(self, flow: Flow, death: Death) -> None:
+        assert self.killed.run(flow, death=death) == (-SIGKILL, death["function"]), (death, self.killed.said())
+        self.deaths.append(json.dumps(death))
+
+    def survives(self, flow: Flow) -> None:
+        assert self.killed.run(flow) == (0, None), (flow, self.killed.said())
+
+    def states(self) -> tuple[State, State]:
+        """What the killed stack holds, and what the undisturbed one does once it is done."""
+        assert self.undisturbed.end() == (0, None), self.undisturbed.said()
+        undisturbed, killed = map(state, self.homes)
+        return killed, undisturbed
+
+
 @pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Of the undisturbed stack and of the one that is killed."""
-    return tmp_path_factory.mktemp("undisturbed"), tmp_path_factory.mktemp("killed")
+def chain(tmp_path_factory: pytest.TempPathFactory, processes: Callable[..., Processes]) -> Chain:
+    homes = tmp_path_factory.mktemp("undisturbed"), tmp_path_factory.mktemp("killed")
+    return Chain(homes, *(processes(home, chunk_rows=CHUNK_ROWS) for home in homes))
 
 
-def test_what_is_killed_and_run_again_ends_where_an_undisturbed_run_does(
-    homes: tuple[Path, Path], processes: Callable[..., Any]
-) -> None:
-    undisturbed, killed = (processes(home, chunk_rows=CHUNK_ROWS) for home in homes)
-    undisturbed.begin(historical_load())
-
-    def dies(flow: tuple[str, dict[str, Any]], death: Death) -> None:
-        assert killed.run(flow, death=death) == (-9, death["function"]), (flow, death, killed.said())
-
-    def survives(flow: tuple[str, dict[str, Any]]) -> None:
-        assert killed.run(flow) == (0, None), (flow, killed.said())
-
-    survives(historical_load(seed=7))
-    dies(historical_load(reset=True), RESET[0])
+@pytest.fixture(scope="module")
+def histories(chain: Chain) -> tuple[State, State]:
+    """The states after a historical load in place of another shop's, killed and undisturbed."""
+    chain.undisturbed.begin(historical_load())
+    chain.survives(historical_load(seed=7))
+    chain.dies(historical_load(reset=True), RESET[0])
     for death in (*RESET[1:], *HISTORY):
-        dies(historical_load(), death)
-    survives(historical_load())
-    assert undisturbed.end() == (0, None), undisturbed.said()
-    assert state(homes[1]) == state(homes[0])
+        chain.dies(historical_load(), death)
+    chain.survives(historical_load())
+    return chain.states()
 
-    deliver(homes[0])
-    deliver(homes[1])
-    undisturbed.begin(*map(daily_increment, DAYS), TRANSFORM)
+
+@pytest.fixture(scope="module")
+def increments(chain: Chain, histories: tuple[State, State]) -> tuple[State, State]:
+    """The states after some more days and a build of the marts."""
+    for home in chain.homes:
+        deliver(home)
+    chain.undisturbed.begin(*map(daily_increment, DAYS), TRANSFORM)
     for day, deaths in zip(DAYS, INCREMENTS, strict=True):
         for death in deaths:
-            dies(daily_increment(day), death)
-        survives(daily_increment(day))
+            chain.dies(daily_increment(day), death)
+        chain.survives(daily_increment(day))
         if day in TRANSFORMS:
-            dies(TRANSFORM, TRANSFORMS[day])
-    survives(TRANSFORM)
-    assert undisturbed.end() == (0, None), undisturbed.said()
+            chain.dies(TRANSFORM, TRANSFORMS[day])
+    chain.survives(TRANSFORM)
+    return chain.states()
 
-    expected, found = state(homes[0]), state(homes[1])
+
+def test_a_killed_reset_and_history_end_as_an_undisturbed_history(histories: tuple[State, State]) -> None:
+    assert_equal(*histories)
+
+
+def test_killed_increments_and_builds_end_as_undisturbed_ones(increments: tuple[State, State], chain: Chain) -> None:
+    assert_equal(*increments)
+    assert len(set(chain.deaths)) == len(chain.deaths) >= 20
+    assert {f"raw.{table}" for table in TABLES} | {"marts.fct_order_details"} < increments[0].keys()
+    assert all(increments[0][place] for place in ("built", "quarantine", "raw.reviews", "marts.fct_order_details"))
+
+
+def assert_equal(found: State, expected: State) -> None:
+    assert found.keys() == expected.keys()
     for place in expected:
         assert found[place] == expected[place], place
-    assert found.keys() == expected.keys()
     assert found["differences"] == found["extracted"] == []
+
+
+# The warehouse, without a kill
+
+
+@pytest.fixture
+def loaded(home: Path) -> State:
+    """The state of a stack with a history and one more day."""
+    flows.historical_load.historical_load(START, THROUGH, scale=SCALE)
+    flows.daily_increment.daily_increment(DAYS[0])
+    return state(home)
+
+
+def drop_raw(home: Path) -> None:
+    with Stack.in_folder(home).open_warehouse() as warehouse:
+        warehouse.query("drop schema raw cascade")
+
+
+def test_raw_is_rebuilt_by_the_next_run(home: Path, loaded: State) -> None:
+    drop_raw(home)
+    flows.daily_increment.daily_increment(DAYS[0])
+    assert_equal(state(home), loaded)
+    (home / "warehouse.duckdb").unlink()
+    flows.historical_load.historical_load(START, THROUGH, scale=SCALE)
+    assert_equal(state(home), loaded)
+
+
+def test_what_is_loaded_twice_at_once_is_there_once(home: Path, loaded: State) -> None:
+    lake = Stack.in_folder(home).open_lake()
+    run = plan_increment(lake, Occasion("run", datetime(2025, 2, 1, tzinfo=UTC), "local", True, 0.01), DAYS[0])
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))
+    def load_all_twice() -> int:
+        return sum(future.result() for future in [load.submit(run, table) for table in TABLES for _ in range(2)])
+
+    drop_raw(home)
+    assert load_all_twice() == sum(manifest.rows for manifest in loaded["history"])
+    assert_equal(state(home), loaded)
+
+
+ONE_AT_A_TIME = Lock()
+HOLDER = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def holder(home: Path, loaded: State) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the warehouse's file until it is told to end."""
+    command = [sys.executable, "-c", HOLDER, str(home / "warehouse.duckdb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+
+
+def let_go(holder: subprocess.Popen[str]) -> None:
+    with ONE_AT_A_TIME:
+        if holder.poll() is None:
+            holder.communicate()
+
+
+def test_a_run_without_the_warehouse_fails_and_the_next_one_catches_up(
+    home: Path, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for used in (load, reconcile):
+        monkeypatch.setattr(flows.ingest, used.fn.__name__, used.with_options(retries=0))
+    with pytest.raises(TransientError, match=f"warehouse.duckdb is held by process {holder.pid} .*wait until it ends"):
+        flows.daily_increment.daily_increment(DAYS[1])
+    let_go(holder)
+    flows.daily_increment.daily_increment(DAYS[2])
+    found = state(home)
+    assert found["differences"] == []
+    assert {batch for _, batch, *_ in found["ledger"]} == {THROUGH, *DAYS[:3]}
+
+
+def test_a_run_waits_for_the_warehouse(
+    home: Path, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def may_pass(task: Any, run: Any, state: Any) -> bool:
+        let_go(holder)
+        return RETRY["retry_condition_fn"](task, run, state)
+
+    eager = load.with_options(retry_delay_seconds=0, retry_condition_fn=may_pass)
+    monkeypatch.setattr(flows.ingest, "load", eager)
+    report = flows.daily_increment.daily_increment(DAYS[1])
+    assert holder.returncode == 0
+    assert report.appended == sum(line.raw_rows for line in report.tables) > 0

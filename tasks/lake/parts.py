@@ -67,7 +67,7 @@ def read(lake: Lake, path: str, span: Span | None, columns: Sequence[str] | None
 
 
 def totals(lake: Lake, manifest: Manifest) -> tuple[int, int]:
-    """Rows and digest of a revision, counted from its parts; raises HistoryError if one is missing."""
+    """Rows and digest of a revision, counted from its parts; raises HistoryError if one is missing or damaged."""
     rows = digest = 0
     for part in manifest.parts:
         versions = _versions(lake, f"{paths.history(manifest.table, manifest.batch)}/{part.name}")
@@ -81,6 +81,8 @@ def _versions(lake: Lake, path: str) -> Values:
             return pq.read_table(file, columns=[VERSION])[VERSION]
     except FileNotFoundError as error:
         raise HistoryError(f"{path} is missing: {_REMEDY}") from error
+    except pa.ArrowInvalid as error:
+        raise HistoryError(f"{path} is damaged: {_REMEDY}") from error
 
 
 def _parquet(records: pa.Table) -> bytes:

@@ -1,0 +1,139 @@
+"""The transform flow: which cut it takes, what it notes, how it names what failed, and the task runs of its nodes."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.events.worker import EventsWorker
+
+from blocks.stack import Stack
+from flows.daily_increment import daily_increment
+from flows.transform import transform
+from tasks import dbt
+from tasks.errors import ParameterError, TransformError
+
+END_OF_HISTORY, NEXT = date(2025, 1, 1), date(2025, 1, 1)
+LATER = date(2025, 1, 2)
+
+
+def built(stack: Stack) -> list[tuple[Any, ...]]:
+    with stack.open_warehouse() as warehouse:
+        return warehouse.query('select "table", batch, revision, as_of from raw._built order by all')
+
+
+@pytest.fixture(scope="module")
+def marts(
+    copied: Callable[[Path], Stack], prefect_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stack with its marts built as of the end of its history, whose tests leave raw and marts as they are."""
+    stack = copied(tmp_path_factory.mktemp("marts") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECOMMERCE_HOME", stack.workspace)
+        patch.setenv("PREFECT_API_URL", prefect_url)
+        report = transform()
+        assert report.as_of == END_OF_HISTORY
+        assert len(report.nodes) > 60
+        assert report.warnings == ()
+        yield stack
+
+
+def test_complete_build_is_noted_and_a_part_is_not(marts: Stack, copied: Callable[[Path], Stack], home: Path) -> None:
+    assert [row[1:] for row in built(marts)] == [(date(2024, 12, 31), 1, END_OF_HISTORY)] * 8
+    other = copied(home)
+    report = transform(select=["stg_orders"])
+    assert [node.name for node in report.nodes if node.resource_type == "model"] == ["stg_orders"]
+    assert built(other) == []
+
+
+def test_cut_later_than_loaded_is_refused(marts: Stack) -> None:
+    with pytest.raises(ParameterError, match=r"as_of 2025-01-02 is later than .* loaded, which ends with 2025-01-01"):
+        transform(as_of=LATER)
+
+
+def test_cut_before_the_last_build_needs_a_full_refresh(marts: Stack) -> None:
+    before = built(marts)
+    with pytest.raises(ParameterError, match=r"as_of 2024-12-31 is before 2025-01-01, .*full_refresh=True"):
+        transform(as_of=date(2024, 12, 31))
+    assert built(marts) == before
+
+
+def test_second_build_processes_nothing(marts: Stack) -> None:
+    orders = "select count(*), sum(_version), max(_batch) from staging.stg_orders"
+    with marts.open_warehouse() as warehouse:
+        before = warehouse.query(orders)
+    report = transform()
+    with marts.open_warehouse() as warehouse:
+        assert warehouse.query(orders) == before
+    assert {node.status for node in report.nodes} <= {"success", "pass", "no-op"}
+    assert report.as_of == END_OF_HISTORY
+
+
+def test_failing_node_is_named_and_nothing_is_noted(shop: Stack) -> None:
+    with shop.open_warehouse() as warehouse:
+        warehouse.query("update raw.reviews set review_date = 'last week' where _batch = '2024-12-31'")
+    with pytest.raises(TransformError) as failure:
+        transform(select=["stg_products", "stg_reviews"])
+    assert "model stg_reviews: Conversion Error" in str(failure.value)
+    assert "last week" in str(failure.value)
+    assert "stg_products" not in str(failure.value)
+    with pytest.raises(TransformError, match="model stg_reviews"):
+        transform(select=["stg_reviews"], observability="nodes")
+    assert node_runs("model stg_reviews") == {"model stg_reviews": "Failed"}
+    assert built(shop) == []
+
+
+def test_late_batch_is_built_by_the_next_transform(shop: Stack) -> None:
+    transform(select=["stg_interactions"])
+    with shop.open_warehouse() as warehouse:
+        ((before,),) = warehouse.query("select count(*) from staging.stg_interactions")
+    report = daily_increment(NEXT)
+    appended = next(line.appended for line in report.tables if line.table == "interactions")
+    assert appended > 0
+    assert transform(select=["stg_interactions"]).as_of == LATER
+    with shop.open_warehouse() as warehouse:
+        assert warehouse.query("select count(*) from staging.stg_interactions") == [(before + appended,)]
+
+
+def node_runs(*names: str) -> dict[str, str | None]:
+    """The states of the task runs of those names in the newest run of transform, once the server has their events."""
+    EventsWorker.drain_all()
+    give_up, found = monotonic() + 30, dict[str, str | None]()
+    with get_client(sync_client=True) as client:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=["local transform"]))
+        newest = max(client.read_flow_runs(flow_run_filter=named), key=lambda run: run.created)
+        while monotonic() < give_up and set(found.values()) != {"Completed"} and "Failed" not in found.values():
+            runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [newest.id]}))
+            states = {run.name: run.state_name for run in runs}
+            found = {name: states.get(name) for name in names}
+    return found
+
+
+def test_nodes_are_task_runs_of_their_own(marts: Stack, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    report = transform(select=["stg_categories"], observability="nodes")
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "START" not in said.err
+    assert {node.status for node in report.nodes} == {"success", "pass"}
+    names = [f"{node.resource_type} {node.name}" for node in report.nodes]
+    assert names[0] == "model stg_categories"
+    assert node_runs(*names) == dict.fromkeys(names, "Completed")
+
+
+def test_node_that_fails_without_an_event_still_fails_the_build(marts: Stack) -> None:
+    def on_node(_node: dbt.NodeResult) -> None:
+        raise OSError("the log is full")
+
+    with pytest.raises(TransformError, match=r"model stg_categories: .*the log is full"):
+        dbt.build(
+            home=Path(marts.workspace),
+            environment=marts.warehouse.dbt_environment(),
+            as_of=END_OF_HISTORY,
+            select=["stg_categories"],
+            on_node=on_node,
+        )
