@@ -11,9 +11,9 @@ import pytest
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
 from flows.historical_load import historical_load
+from tasks.source import embedded
 from tasks.status import audit_stack
 from tasks.tables import TABLES, Table
-from tasks.source import embedded
 
 START, END = date(2024, 12, 1), date(2025, 2, 18)
 SCALE = 0.03
