@@ -70,7 +70,7 @@ class _CountedFilesystem:
     def open_input_file(self, path: str) -> pa.PythonFile:
         return pa.PythonFile(_CountedFile(self._filesystem.open_input_file(path), path, self._counts), mode="r")
 
-    def open_input_stream(self, path: str, compression: str | None) -> pa.NativeFile:
+    def open_input_stream(self, path: str, compression: Any) -> pa.NativeFile:
         file = self.open_input_file(path)
         return pa.CompressedInputStream(file, compression) if compression else file
 

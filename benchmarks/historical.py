@@ -52,11 +52,12 @@ def measure(scale: float, start: date, through: date, home: Path, api: str) -> L
 
 def show(load: Load) -> None:
     run = load.run
-    print(f"scale {load.scale:g}: {run.rows:,} rows in {run.seconds:.1f} s ({run.rows / run.seconds:,.0f} rows/s)")
+    speed, peak = f"{run.rows / run.seconds:,.0f} rows/s", f"peak {run.peak / MIB:,.0f} MiB"
+    print(f"scale {load.scale:g}: {run.rows:,} rows in {run.seconds:.1f} s, {speed}, {peak}")
     print(f"  {'step':12}{'tasks':>7}{'seconds':>10}{'added up':>10}{'rows/s':>12}")
     for step in load.steps:
-        speed = f"{run.rows / step.seconds:,.0f}" if step.seconds >= 1 else "-"
-        print(f"  {step.name:12}{step.tasks:>7}{step.seconds:>10.1f}{step.added:>10.1f}{speed:>12}", flush=True)
+        pace = f"{run.rows / step.seconds:,.0f}" if step.seconds >= 1 else "-"
+        print(f"  {step.name:12}{step.tasks:>7}{step.seconds:>10.1f}{step.added:>10.1f}{pace:>12}", flush=True)
 
 
 def figures(loads: list[Load]) -> list[Figure]:

@@ -17,8 +17,8 @@ from tasks.tables import TABLES, enforced_parents
 
 Futures = Sequence[PrefectFuture[Any]]
 
-WORKERS = 4
-"""Chunks worked on at once: two per core of a small machine, as half of their time is spent in Postgres."""
+WORKERS = 2
+"""Chunks worked on at once."""
 
 
 def ingest(run: Run) -> IngestReport:
