@@ -171,6 +171,22 @@ def test_a_large_part_and_an_empty_revision_are_loaded(lake: LocalLake, warehous
     assert warehouse.ledger("order_items")[NEXT, 1] == (0, 0)
 
 
+def test_memory_is_that_of_a_part_not_of_a_revision(lake: LocalLake, warehouse: Warehouse) -> None:
+    def peak(manifest: Manifest) -> int:
+        usual = pa.default_memory_pool()
+        counting = pa.proxy_memory_pool(usual)
+        pa.set_memory_pool(counting)
+        try:
+            assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+        finally:
+            pa.set_memory_pool(usual)
+        return counting.max_memory() or 0
+
+    one = peak(commit(lake, keys(0, 60_000)))
+    many = peak(commit(lake, *(keys(n * 60_000, 60_000) for n in range(1, 21)), batch=NEXT))
+    assert 0 < many < 2 * one
+
+
 # Once
 
 
