@@ -12,7 +12,7 @@
 
         orders as (
             select {{ column_name }} as part, sum(total_amount) as amount
-            from {{ ref("int_orders") }}
+            from {{ ref("orders") }}
             where not is_cancelled
             group by 1
         ),

@@ -1,5 +1,7 @@
 with
-    customers as (select * from {{ ref("stg_customers") }}),
+    customers as (select * from {{ ref("customers_enriched") }}),
+
+    rfm as (select * from {{ ref("customer_rfm") }}),
 
     orders as (
         select
@@ -7,52 +9,63 @@ with
             min(order_date) as first_order_date,
             max(order_date) as last_order_date,
             count(*) as orders,
-            sum(case when is_cancelled then 1 else 0 end) as cancelled_orders,
-            sum(case when is_returned then 1 else 0 end) as returned_orders,
-            sum(case when is_cancelled then 0 else shipping_cost end) as shipping
-        from {{ ref("int_orders") }}
+            sum(
+                case when order_status = 'Cancelled' then 1 else 0 end
+            ) as cancelled_orders,
+            sum(
+                case when order_status = 'Returned' then 1 else 0 end
+            ) as returned_orders,
+            {{ sales_sums() }}
+        from {{ ref("fct_customer_orders") }}
         group by customer_id
     ),
 
-    items as (
+    dated as (
         select
             customer_id,
-            sum(gross_revenue) as gross_revenue,
-            sum(net_revenue) as net_revenue
-        from {{ ref("fct_order_details") }}
-        group by customer_id
+            {{ dbt.datediff("last_order_date", as_of(), "day") }}
+            - 1 as days_since_order
+        from orders
     ),
 
     final as (
         select
-            customers.customer_id,
-            customers.email,
-            customers.first_name,
-            customers.last_name,
-            customers.age as age_at_signup,
-            customers.gender,
-            customers.annual_income,
-            customers.marital_status,
-            customers.education,
-            customers.location_type,
-            customers.city,
-            customers.state,
-            customers.country,
-            customers.preferred_channel,
-            customers.is_active,
-            customers.signup_date,
-            customers.last_login,
+            customers.*,
+            {{
+                lifecycle_status(
+                    "customers.is_active",
+                    "dated.days_since_order",
+                    "customers.tenure_days",
+                )
+            }} as lifecycle_status,
             orders.first_order_date,
             orders.last_order_date,
+            cast(dated.days_since_order as bigint) as recency_days,
+            coalesce(rfm.frequency, 0) as frequency,
+            cast(coalesce(rfm.monetary_value, 0) as decimal(18, 2)) as monetary_value,
+            rfm.recency_score,
+            rfm.frequency_score,
+            rfm.monetary_score,
+            case
+                when orders.orders is null
+                then 'Never ordered'
+                else coalesce(rfm.rfm_segment, 'Lapsed')
+            end as rfm_segment,
             cast(coalesce(orders.orders, 0) as bigint) as orders,
             cast(coalesce(orders.cancelled_orders, 0) as bigint) as cancelled_orders,
             cast(coalesce(orders.returned_orders, 0) as bigint) as returned_orders,
-            cast(coalesce(items.gross_revenue, 0) as decimal(18, 2)) as gross_revenue,
-            cast(coalesce(items.net_revenue, 0) as decimal(18, 2)) as net_revenue,
-            cast(coalesce(orders.shipping, 0) as decimal(18, 2)) as shipping
+            {{ sales_or_zero("orders") }},
+            {{
+                ratio(
+                    "orders.gross_revenue",
+                    "(orders.orders - orders.cancelled_orders)",
+                    2,
+                )
+            }} as average_order_value
         from customers
         left join orders on customers.customer_id = orders.customer_id
-        left join items on customers.customer_id = items.customer_id
+        left join dated on customers.customer_id = dated.customer_id
+        left join rfm on customers.customer_id = rfm.customer_id
     )
 
 select *

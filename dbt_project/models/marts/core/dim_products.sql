@@ -1,38 +1,36 @@
 with
-    products as (select * from {{ ref("stg_products") }}),
+    products as (select * from {{ ref("products_enriched") }}),
 
-    categories as (select * from {{ ref("stg_categories") }}),
-
-    subcategories as (select * from {{ ref("stg_subcategories") }}),
+    inventory as (select * from {{ ref("fct_inventory_position") }}),
 
     final as (
         select
             products.product_id,
             products.product_name,
             products.description,
+            products.brand_id,
             products.brand,
             products.sku,
             products.category_id,
-            categories.category_name,
+            products.category_name,
             products.subcategory_id,
-            subcategories.subcategory_name,
+            products.subcategory_name,
             products.base_price,
             products.sale_price,
             products.unit_cost,
-            cast(
-                products.base_price - products.sale_price as decimal(12, 2)
-            ) as discount,
-            cast(
-                products.sale_price - products.unit_cost as decimal(12, 2)
-            ) as unit_margin,
+            products.discount,
+            products.unit_margin,
+            products.margin_rate,
+            products.rating,
+            products.review_count,
             products.stock_quantity,
+            inventory.stock_on_hand,
+            inventory.inventory_status,
             products.weight_kg,
             products.is_active,
-            products.created_at as launched_at
+            products.launched_at
         from products
-        left join categories on products.category_id = categories.category_id
-        left join
-            subcategories on products.subcategory_id = subcategories.subcategory_id
+        left join inventory on products.product_id = inventory.product_id
     )
 
 select *

@@ -1,51 +1,35 @@
 {{ config(materialized="incremental", unique_key="order_item_id") }}
 
+{%- set touched = touched_orders() %}
+
 with
-    orders as (select * from {{ ref("int_orders") }}),
+    orders as (select * from {{ ref("orders") }}),
 
     items as (
-        select *, coalesce(total_price, 0) as price from {{ ref("stg_order_items") }}
-    ),
-
-    new_items as (
-        select order_item_id, order_id from items where {{ unbuilt("order_items") }}
-    ),
-
-    -- a changed item moves the shares of its whole order, and of the one it left
-    restated as (
-        select order_id
-        from orders
-        where {{ unbuilt("orders") }}
-        union
-        select order_id
-        from new_items
-        {% if is_incremental() %}
-            union
-            select existing.order_id
-            from {{ this }} as existing
-            inner join new_items on existing.order_item_id = new_items.order_item_id
-        {% endif %}
+        select *
+        from {{ ref("order_items") }}
+        {% if is_incremental() %} where order_id in ({{ touched }}) {% endif %}
     ),
 
     lines as (
         select
             items.*,
             orders.customer_id,
+            orders.location_id,
             orders.order_date,
             orders.ordered_at,
             orders.order_status,
             orders.is_cancelled,
-            orders.is_returned,
+            orders.is_cancelled or orders.is_returned as is_undone,
             orders.shipping_cost,
-            sum(items.price) over (
+            sum(items.total_price) over (
                 partition by items.order_id
                 order by items.order_item_id
                 rows between unbounded preceding and current row
             ) as price_so_far,
-            sum(items.price) over (partition by items.order_id) as order_price
+            sum(items.total_price) over (partition by items.order_id) as order_price
         from items
         inner join orders on items.order_id = orders.order_id
-        where items.order_id in (select order_id from restated)
     ),
 
     -- what the lines up to this one bear of the order's shipping, rounded down: the
@@ -67,16 +51,15 @@ with
             order_id,
             customer_id,
             product_id,
+            location_id,
             order_date,
             ordered_at,
             order_status,
             quantity,
             unit_price,
             total_price,
-            case when is_cancelled then 0.00 else price end as gross_revenue,
-            case
-                when is_cancelled or is_returned then 0.00 else price
-            end as net_revenue,
+            case when is_cancelled then 0.00 else total_price end as gross_revenue,
+            case when is_undone then 0.00 else total_price end as net_revenue,
             cast(
                 case
                     when is_cancelled
@@ -86,7 +69,13 @@ with
                             partition by order_id order by order_item_id
                         )
                 end as decimal(12, 2)
-            ) as shipping
+            ) as shipping,
+            case when is_undone then 0.00 else cost end as cost,
+            cast(
+                case when is_undone then 0.00 else total_price - cost end as decimal(
+                    12, 2
+                )
+            ) as profit
         from shared
     )
 

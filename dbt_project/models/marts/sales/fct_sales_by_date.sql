@@ -1,5 +1,19 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="append",
+        pre_hook="{{ forget('order_date', touched_order_days()) }}",
+    )
+}}
+
 with
-    days as (select * from {{ ref("int_days") }}),
+    days as (
+        select date_day
+        from {{ ref("dim_dates") }}
+        {% if is_incremental() %}
+            where date_day not in (select order_date from {{ this }})
+        {% endif %}
+    ),
 
     orders as (
         select
@@ -7,19 +21,16 @@ with
             count(*) as orders,
             count(distinct customer_id) as customers,
             sum(case when is_cancelled then 1 else 0 end) as cancelled_orders,
-            sum(case when is_returned then 1 else 0 end) as returned_orders,
-            sum(case when is_cancelled then 0 else shipping_cost end) as shipping
-        from {{ ref("int_orders") }}
+            sum(case when is_returned then 1 else 0 end) as returned_orders
+        from {{ ref("orders") }}
+        where order_date in (select date_day from days)
         group by order_date
     ),
 
     items as (
-        select
-            order_date,
-            sum(case when order_status = 'Cancelled' then 0 else quantity end) as units,
-            sum(gross_revenue) as gross_revenue,
-            sum(net_revenue) as net_revenue
+        select order_date, {{ sales_measures() }}
         from {{ ref("fct_order_details") }}
+        where order_date in (select date_day from days)
         group by order_date
     ),
 
@@ -31,9 +42,14 @@ with
             cast(coalesce(orders.returned_orders, 0) as bigint) as returned_orders,
             cast(coalesce(orders.customers, 0) as bigint) as customers,
             cast(coalesce(items.units, 0) as bigint) as units,
-            cast(coalesce(items.gross_revenue, 0) as decimal(18, 2)) as gross_revenue,
-            cast(coalesce(items.net_revenue, 0) as decimal(18, 2)) as net_revenue,
-            cast(coalesce(orders.shipping, 0) as decimal(18, 2)) as shipping
+            {{ sales_or_zero("items") }},
+            {{
+                ratio(
+                    "items.gross_revenue",
+                    "(orders.orders - orders.cancelled_orders)",
+                    2,
+                )
+            }} as average_order_value
         from days
         left join orders on days.date_day = orders.order_date
         left join items on days.date_day = items.order_date

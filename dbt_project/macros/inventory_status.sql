@@ -1,0 +1,14 @@
+{# What to say of a product's stock. #}
+{% macro inventory_status() -%}
+    case
+        when not is_active
+        then 'Discontinued'
+        when stock_on_hand = 0
+        then 'Out of stock'
+        when daily_velocity > 0 and stock_on_hand <= reorder_point
+        then 'Reorder'
+        when daily_velocity = 0 or days_of_cover > 180
+        then 'Overstocked'
+        else 'In stock'
+    end
+{%- endmacro %}

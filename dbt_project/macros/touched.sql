@@ -1,0 +1,97 @@
+{#
+    What an increment must rebuild, of models whose rows are built from several records.
+
+    `touched` selects the values that any version of the records brought by this build ever had, so that what a record
+    left is rebuilt as well as what it came to. In a full build that is everything.
+#}
+{% macro touched(table, key, value) -%}
+    select {{ value }}
+    from {{ source("raw", table) }}
+    where
+        _batch < {{ as_of() }}
+        and {{ key }}
+        in (select {{ key }} from {{ source("raw", table) }} where {{ unbuilt(table) }})
+{%- endmacro %}
+
+{# Products of which this build brings the first version or another unit_cost: usually a launch or two. #}
+{% macro recosted_products() -%}
+    select product_id
+    from
+        (
+            select product_id, unit_cost, 1 as brought
+            from {{ source("raw", "products") }}
+            where {{ unbuilt("products") }}
+            union all
+            select product_id, unit_cost, 0 as brought
+            from {{ source("raw", "products") }}
+            where
+                _batch < {{ as_of() }}
+                and product_id in (
+                    select product_id
+                    from {{ source("raw", "products") }}
+                    where {{ unbuilt("products") }}
+                )
+        ) as costs
+    group by product_id
+    having
+        min(coalesce(unit_cost, 0)) <> max(coalesce(unit_cost, 0))
+        or count(*) = 2 * sum(brought)
+{%- endmacro %}
+
+{# Orders whose lines may differ: they changed, an item came or left, or an item's cost became known. #}
+{% macro touched_orders() -%}
+    {{ touched("orders", "order_id", "order_id") }}
+    union
+    {{ touched("order_items", "order_item_id", "order_id") }}
+    union
+    select order_id
+    from {{ ref("stg_order_items") }}
+    where product_id in ({{ recosted_products() }})
+{%- endmacro %}
+
+{% macro touched_order_days() -%}
+    {{ touched("orders", "order_id", "cast(" ~ instant("order_date") ~ " as date)") }}
+    union
+    select order_date
+    from {{ ref("orders") }}
+    where order_id in ({{ touched_orders() }})
+{%- endmacro %}
+
+{% macro touched_customers() -%}
+    {{ touched("orders", "order_id", "customer_id") }}
+    union
+    select customer_id
+    from {{ ref("orders") }}
+    where order_id in ({{ touched_orders() }})
+{%- endmacro %}
+
+{# Days with any event of a session that has a new one: among them is the day that the session counted on before. #}
+{% macro touched_session_days() -%}
+    select event_date
+    from {{ ref("customer_interactions") }}
+    where
+        session_id in ({{ touched("interactions", "event_id", session_id()) }})
+        and event_at >= {{ sessions_since() }}
+{%- endmacro %}
+
+{# No session with an event of this build began before; a session lasts minutes, so a week is ample. #}
+{% macro sessions_since() -%}
+    (
+        select {{ dbt.dateadd("day", -7, "min(event_date)") }}
+        from ({{ touched("interactions", "event_id", "event_date") }}) as brought
+    )
+{%- endmacro %}
+
+{# An event without a session is a session by itself. #}
+{% macro session_id() -%}
+    coalesce(session_id, 'event ' || cast(event_id as {{ dbt.type_string() }}))
+{%- endmacro %}
+
+{# Reviews that are new or changed, or whose order is. #}
+{% macro touched_reviews() -%}
+    {{ touched("reviews", "review_id", "review_id") }}
+    union
+    select review_id
+    from {{ ref("stg_reviews") }}
+    where order_id in ({{ touched("orders", "order_id", "order_id") }})
+{%- endmacro %}

@@ -1,0 +1,36 @@
+with
+    statuses as (select * from {{ ref("order_statuses") }}),
+
+    orders as (
+        select
+            *,
+            {{ address_part("shipping_address", -2) }} as city,
+            {{ address_part("shipping_address", -1) }} as state
+        from {{ ref("stg_orders") }}
+    ),
+
+    final as (
+        select
+            orders.order_id,
+            orders.customer_id,
+            cast(orders.order_date as date) as order_date,
+            orders.order_date as ordered_at,
+            orders.status as order_status,
+            coalesce(statuses.is_cancelled, false) as is_cancelled,
+            coalesce(statuses.is_returned, false) as is_returned,
+            orders.payment_method,
+            {{ dbt.hash("orders.shipping_address") }} as shipping_address_id,
+            {{ dbt.hash("orders.billing_address") }} as billing_address_id,
+            orders.city,
+            orders.state,
+            {{ location_id("orders.city", "orders.state") }} as location_id,
+            coalesce(orders.total_amount, 0) as total_amount,
+            coalesce(orders.shipping_cost, 0) as shipping_cost,
+            orders._batch,
+            orders._revision
+        from orders
+        left join statuses on orders.status = statuses.order_status
+    )
+
+select *
+from final

@@ -1,0 +1,23 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="append",
+        pre_hook="{{ forget('product_id', touched('products', 'product_id', 'product_id')) }}",
+    )
+}}
+
+{%- set tracked = [
+    "category_id",
+    "subcategory_id",
+    "product_name",
+    "description",
+    "brand",
+    "sku",
+    "base_price",
+    "sale_price",
+    "unit_cost",
+    "weight_kg",
+    "is_active",
+] %}
+
+{{ history("products", "product_id", tracked) }}

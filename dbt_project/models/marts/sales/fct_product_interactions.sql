@@ -1,0 +1,49 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="append",
+        pre_hook="{{ forget('event_date', touched('interactions', 'event_id', 'cast(event_date as date)')) }}",
+    )
+}}
+
+{%- set changed = touched("interactions", "event_id", "cast(event_date as date)") %}
+
+with
+    events as (
+        select *
+        from {{ ref("customer_interactions") }}
+        where
+            product_id is not null
+            {% if is_incremental() %} and event_date in ({{ changed }}) {% endif %}
+    ),
+
+    counts as (
+        select
+            event_date,
+            product_id,
+            count(*) as events,
+            count(distinct session_id) as sessions,
+            count(distinct customer_id) as customers,
+            cast(
+                sum(case when event_type = 'view' then 1 else 0 end) as bigint
+            ) as views,
+            cast(
+                sum(case when event_type = 'cart_add' then 1 else 0 end) as bigint
+            ) as cart_adds,
+            cast(
+                sum(case when event_type = 'cart_remove' then 1 else 0 end) as bigint
+            ) as cart_removes,
+            cast(
+                sum(case when event_type = 'purchase' then 1 else 0 end) as bigint
+            ) as purchases
+        from events
+        group by event_date, product_id
+    ),
+
+    final as (
+        select {{ fingerprint(["event_date", "product_id"]) }} as interactions_id, *
+        from counts
+    )
+
+select *
+from final
