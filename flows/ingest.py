@@ -18,7 +18,7 @@ from tasks.tables import TABLES, enforced_parents
 Futures = Sequence[PrefectFuture[Any]]
 
 WORKERS = 2
-"""Chunks worked on at once."""
+"""Chunks worked on at once. Four on two cores take no less time (56 s against 49 s at scale 10) and 300 MiB more."""
 
 
 def ingest(run: Run) -> IngestReport:

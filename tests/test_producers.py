@@ -136,7 +136,7 @@ def test_marts_are_built_without_the_missing_columns(tea_shop: Stack) -> None:
     assert query(tea_shop, f"{facts} order by 1") == [(1, 7, "19.00", "4.50"), (2, 7, "9.50", "4.50")]
     sales = "select sum(orders), sum(gross_revenue + shipping)::varchar from marts.fct_sales_by_date"
     assert query(tea_shop, sales) == [(2, "37.50")]
-    assert query(tea_shop, "select email, orders, city from marts.dim_customers") == [("mai@example.org", 2, None)]
+    assert query(tea_shop, "select email, orders, city from marts.dim_customers") == [("mai@example.org", 2, "Unknown")]
     assert query(tea_shop, "select product_name, brand, unit_cost from marts.dim_products") == [("Sencha", None, None)]
 
 

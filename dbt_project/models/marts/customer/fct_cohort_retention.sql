@@ -3,11 +3,7 @@ with
         select * from {{ ref("fct_customer_orders") }} where customer_id is not null
     ),
 
-    months as (
-        select date_day as month_start
-        from {{ ref("dim_dates") }}
-        where date_day = month_start
-    ),
+    months as (select month_start from {{ ref("dim_dates") }} group by month_start),
 
     customers as (
         select
