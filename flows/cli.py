@@ -151,7 +151,7 @@ def _balance_sheet(report: IngestReport) -> Table:
 
 def _built(report: TransformReport) -> Table:
     """The models of a build with their seconds, and how its tests went."""
-    tests = [node for node in report.nodes if node.resource_type != "model"]
+    tests = [node for node in report.nodes if node.resource_type in ("test", "unit_test")]
     passed = sum(node.status == "pass" for node in tests)
     caption = f"{passed} of {len(tests)} tests passed"
     sheet = Table("model", title=f"{report.stack}: built as of {report.as_of}", caption=caption)

@@ -94,6 +94,10 @@ def _show_rows(title: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...
     CONSOLE.print(sheet)
 
 
+def _query(stack: Stack) -> str:
+    return f"duckdb.connect('{stack.warehouse.path}').sql('from marts.dim_customers').show()"
+
+
 def _next_steps(stack: Stack) -> str:
     return f"""
 [bold]Where everything lies[/bold]
@@ -103,8 +107,7 @@ def _next_steps(stack: Stack) -> str:
 
 [bold]What to try next[/bold]
   see these runs      .venv/bin/python -m flows.server    then open http://127.0.0.1:4200
-  query the marts     .venv/bin/python -c "import duckdb; \
-                        duckdb.connect('{stack.warehouse.path}').sql('from marts.dim_customers').show()"
+  query the marts     .venv/bin/python -c "import duckdb; {_query(stack)}"
   take the next day   .venv/bin/python -m flows.daily_increment --day 2025-02-04
   build it            .venv/bin/python -m flows.transform
   see what is there   .venv/bin/python -m flows.status
