@@ -1,5 +1,8 @@
 """The pipeline's errors: one root, and whether trying again can help."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class PipelineError(Exception):
     """Root of every error the pipeline raises on purpose; the message says what, where, and what to do next."""
@@ -25,6 +28,14 @@ class SourceError(PipelineError):
     """The source database refused or lacks what the pipeline asked it for."""
 
 
+class LakeError(PipelineError):
+    """The lake's store refused: no such bucket, wrong or expired credentials, no permission, a wrong setting."""
+
+
+class SnapshotLostError(TransientError):
+    """The snapshot of the source database that a run reads is gone; reading all its tables anew may succeed."""
+
+
 class HistoryError(PipelineError):
     """The history contradicts itself: a part that its manifest names is missing or differs."""
 
@@ -38,7 +49,11 @@ class ReconcileError(PipelineError):
 
 
 class TransformError(PipelineError):
-    """dbt failed; the message names each node and its reason."""
+    """dbt failed; the message names each node and its reason, `nodes` are the results of all that dbt came to."""
+
+    def __init__(self, message: str, nodes: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.nodes = tuple(nodes)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -40,8 +40,9 @@ def write_feed(lake: Lake, table: Table, day: date, name: str, records: pa.Table
 
 def landed(lake: Lake, table: Table, days: Window, taken: Collection[Stored]) -> list[Stored]:
     """The feeds of `table` that arrived on those days and are not among the `taken`, by path."""
-    found = (stored for day in days for stored in lake.files(paths.landing(table.name, day)))
-    return [stored for stored in found if stored not in taken]
+    folders = {paths.landing(table.name, day) for day in days}
+    found = lake.files(f"landing/{table.name}", recursive=True, since=str(days.start))
+    return [stored for stored in found if stored.path.rpartition("/")[0] in folders and stored not in taken]
 
 
 def read_feed(lake: Lake, table: Table, source: Stored, as_of: date) -> Iterator[Checked]:

@@ -5,8 +5,6 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
-from pyarrow import fs
-
 from tasks.errors import HistoryError
 from tasks.lake import paths
 from tasks.lake.store import Lake, Stored
@@ -14,7 +12,7 @@ from tasks.window import Window
 
 _MANIFEST = re.compile(r".*/batch=(\d{4}-\d\d-\d\d)/_manifest-(\d+)\.json")
 _PART = re.compile(r".*/batch=(\d{4}-\d\d-\d\d)/part-.*")
-_LISTED_ALONE = 64  # folders: a daily window touches 32; a store lists a thousand names in one request
+_LOOKED_BACK = (32, 400, None)  # days: a run finds the batch of yesterday, one after a year of rest looks three times
 
 
 @dataclass(frozen=True)
@@ -110,26 +108,18 @@ def revisions(lake: Lake, table: str, since: date | None = None) -> list[tuple[d
 
 def newest_batch_before(lake: Lake, table: str, day: date) -> date | None:
     """The newest committed batch of a day before `day`; None if there is none."""
-    earlier = (batch for batch in reversed(_batches(lake, table)) if batch < day)
-    return next((batch for batch in earlier if lake.exists(paths.manifest(table, batch, 1))), None)
-
-
-def _batches(lake: Lake, table: str) -> list[date]:
-    return [date.fromisoformat(name.removeprefix("batch=")) for name in lake.folders(f"history/{table}")]
+    for back in _LOOKED_BACK:
+        since = None if back is None else date.fromordinal(max(1, day.toordinal() - back))
+        earlier = [batch for batch, _ in revisions(lake, table, since) if batch < day]
+        if earlier:
+            return earlier[-1]
+    return None
 
 
 def _files(lake: Lake, table: str, since: date | None) -> list[str]:
-    """What lies in the folders of the batches from `since` on: listed one by one if they are few, else all at once."""
-    recent = [] if since is None else [batch for batch in _batches(lake, table) if batch >= since]
-    if since is None or len(recent) > _LISTED_ALONE:
-        found = _listed(lake, f"history/{table}", recursive=True)
-        return [path for path in found if since is None or path > paths.history(table, since)]
-    return [path for batch in recent for path in _listed(lake, paths.history(table, batch))]
-
-
-def _listed(lake: Lake, folder: str, *, recursive: bool = False) -> list[str]:
-    found = lake.filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=recursive))
-    return [info.path for info in found]
+    """What lies in the folders of the batches from `since` on, found by one listing, which starts there."""
+    name = "" if since is None else paths.history(table, since).rpartition("/")[2]
+    return [stored.path for stored in lake.files(f"history/{table}", recursive=True, since=name)]
 
 
 def _revision(match: re.Match[str]) -> tuple[date, int]:

@@ -4,7 +4,9 @@ from datetime import date
 
 LAKE = "_lake.json"
 RESETTING = "_resetting"
-FOLDERS = ("landing", "extracted", "history", "quarantine")
+FOLDERS = ("landing", "extracted", "history", "quarantine", "reports")
+DOCS = "docs"
+DOCS_PAGE = f"{DOCS}/index.html"
 
 
 def landing(table: str, day: date) -> str:
@@ -25,6 +27,11 @@ def quarantine(table: str, batch: date) -> str:
 def history(table: str, batch: date) -> str:
     """Folder of the parts and manifests of one batch."""
     return f"history/{table}/batch={batch}"
+
+
+def report(as_of: date) -> str:
+    """The page of the shop report made of the marts as of that date."""
+    return f"reports/shop-{as_of}.html"
 
 
 def manifest(table: str, batch: date, revision: int) -> str:

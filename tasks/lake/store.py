@@ -1,12 +1,15 @@
 """The lake: files under one root, written whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 from pyarrow import fs
@@ -21,10 +24,20 @@ class Stored:
     tag: str
 
 
-class Lake(ABC):
-    """Files under one root, reached through `pyarrow.fs`. Paths are relative to the root, with forward slashes."""
+class Files(Protocol):
+    """What a lake is read through: a `pyarrow.fs.FileSystem`, or what opens files as one does."""
 
-    def __init__(self, filesystem: fs.FileSystem, address: str) -> None:
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        """A file to read anywhere; FileNotFoundError if there is none."""
+
+    def open_input_stream(self, path: str, compression: str | None) -> pa.NativeFile:
+        """A file to read from its start, decompressed; FileNotFoundError if there is none."""
+
+
+class Lake(ABC):
+    """Files under one root. Paths are relative to the root, with forward slashes; hidden files are nobody's."""
+
+    def __init__(self, filesystem: Files, address: str) -> None:
         self.filesystem = filesystem
         self.address = address
 
@@ -38,13 +51,23 @@ class Lake(ABC):
         """Write `path` unless it exists, atomically; False if it was there."""
 
     @abstractmethod
-    def files(self, folder: str, *, recursive: bool = False) -> list[Stored]:
-        """The files in `folder`, by path; empty if there is no such folder."""
+    def files(self, folder: str, *, recursive: bool = False, since: str = "") -> list[Stored]:
+        """The files in `folder`, by path; empty if there is no such folder.
 
+        With `since`, only those in its folders of that name or later: what comes before costs nothing.
+        """
+
+    @abstractmethod
     def folders(self, folder: str) -> list[str]:
         """The names of the folders in `folder`, sorted; empty if there is no such folder."""
-        found = self.filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or a folder of that name."""
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Remove a file or a folder with all it holds; nothing happens if there is none."""
 
     def write(self, path: str, data: bytes) -> None:
         """Write or replace `path`, whole."""
@@ -55,18 +78,6 @@ class Lake(ABC):
         """The whole content of `path`; FileNotFoundError if there is none."""
         with self.filesystem.open_input_stream(path, compression=None) as stream:
             return stream.read()
-
-    def exists(self, path: str) -> bool:
-        """Whether there is a file or a folder of that name."""
-        return self.filesystem.get_file_info(path).type != fs.FileType.NotFound
-
-    def delete(self, path: str) -> None:
-        """Remove a file or a folder with all it holds; nothing happens if there is none."""
-        found = self.filesystem.get_file_info(path).type
-        if found == fs.FileType.Directory:
-            self.filesystem.delete_dir(path)
-        elif found == fs.FileType.File:
-            self.filesystem.delete_file(path)
 
 
 class LocalLake(Lake):
@@ -106,11 +117,31 @@ class LocalLake(Lake):
         target.chmod(0o644)
         return True
 
-    def files(self, folder: str, *, recursive: bool = False) -> list[Stored]:
+    def files(self, folder: str, *, recursive: bool = False, since: str = "") -> list[Stored]:
         """The files that are whole, tagged by the time of their last change in nanoseconds."""
-        pattern = (self.root / folder).rglob("*") if recursive else (self.root / folder).glob("*")
-        found = ((path, path.stat()) for path in pattern if path.is_file() and not path.name.startswith("."))
+        top = self.root / folder
+        entries = [entry for entry in top.iterdir() if entry.name >= since] if top.is_dir() else []
+        inner = (path for entry in entries if recursive and entry.is_dir() for path in entry.rglob("*"))
+        whole = (path for path in chain(entries, inner) if path.is_file() and not path.name.startswith("."))
+        found = ((path, path.stat()) for path in whole)
         return sorted(
             (Stored(str(path.relative_to(self.root)), stat.st_size, str(stat.st_mtime_ns)) for path, stat in found),
             key=lambda stored: stored.path,
         )
+
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders in `folder`, sorted."""
+        top = self.root / folder
+        return sorted(entry.name for entry in top.iterdir() if entry.is_dir()) if top.is_dir() else []
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or a folder of that name."""
+        return (self.root / path).exists()
+
+    def delete(self, path: str) -> None:
+        """Remove a file or a folder with all it holds."""
+        target = self.root / path
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
