@@ -150,7 +150,7 @@ def test_a_revision_is_loaded_row_for_row(lake: LocalLake, warehouse: Warehouse)
         (7, None, None, DAY, 1, "part-1-1.parquet", noon, 2**63 - 1),
         (8, None, None, DAY, 1, "part-1-1.parquet", noon, 2**63 - 2),
     ]
-    assert warehouse.query("from raw._batches") == [
+    assert warehouse.query("select * from raw._batches") == [
         ("order_items", DAY, 1, 5, manifest.digest, at("2025-01-03 04:05:06"), "run-1")
     ]
     assert manifest.digest > 2**64
@@ -193,7 +193,7 @@ def test_memory_is_that_of_a_part_not_of_a_revision(lake: LocalLake, warehouse: 
 def test_loading_twice_is_loading_once(lake: LocalLake, warehouse: Warehouse) -> None:
     manifest = commit(lake, KEYS)
     assert [warehouse.load(lake, ITEMS, manifest, run, AT) for run in ("one", "two")] == [True, False]
-    assert warehouse.query("select run, rows from raw._batches") == [("one", 3)]
+    assert warehouse.query('select run, "rows" from raw._batches') == [("one", 3)]
     assert warehouse.totals("order_items", None) == warehouse.ledger("order_items")
 
 
@@ -221,7 +221,7 @@ def test_threads_load_different_tables_and_revisions(lake: LocalLake, warehouse:
     ]
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(lambda item: warehouse.load(lake, item[0], item[1], "run", AT), work))
-    assert warehouse.query("select count(*), sum(rows) from raw._batches") == [(16, 80_000)]
+    assert warehouse.query('select count(*), sum("rows") from raw._batches') == [(16, 80_000)]
 
 
 LOADER = """
@@ -332,7 +332,7 @@ def test_raw_dropped_and_loaded_again_is_equal(lake: LocalLake, warehouse: Wareh
     def load() -> list[tuple[Any, ...]]:
         for manifest in manifests:
             assert warehouse.load(lake, ITEMS, manifest, "run", AT)
-        return raw(warehouse, "*") + warehouse.query("from raw._batches order by all")
+        return raw(warehouse, "*") + warehouse.query("select * from raw._batches order by all")
 
     before = load()
     warehouse.query("create schema marts")
@@ -423,7 +423,8 @@ def test_a_build_takes_what_was_loaded_before_it(lake: LocalLake, warehouse: War
     assert taken == [Revision("order_items", DAY, 1)]
     load(DAY, 2)
     warehouse.mark_built(taken, NEXT, "build-1", AT)
-    assert warehouse.query("from raw._built") == [("order_items", DAY, 1, NEXT, AT.replace(tzinfo=None), "build-1")]
+    built = ("order_items", DAY, 1, NEXT, AT.replace(tzinfo=None), "build-1")
+    assert warehouse.query("select * from raw._built") == [built]
     assert warehouse.unbuilt(date(2025, 1, 3)) == [Revision("order_items", DAY, 2), Revision("order_items", NEXT, 1)]
     assert warehouse.last_as_of() == NEXT
 

@@ -4,21 +4,20 @@ import re
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
-from pyarrow import parquet
 
-from tasks.errors import HistoryError, TransientError, WarehouseError
-from tasks.lake import paths
+from tasks.errors import TransientError, WarehouseError
 from tasks.lake.manifests import Manifest, Part
 from tasks.lake.store import Lake
 from tasks.tables import Table
-from tasks.warehouse.protocol import Loaded, Revision
+from tasks.warehouse.protocol import Revision
 from tasks.warehouse.raw import BATCHES, BUILT, SCHEMAS, declared_columns, raw_names, sql_type
+from tasks.warehouse.sql import SqlWarehouse, check_counts, counted, opened_part, sentence, title, utc
 
 _BATCH_ROWS = 65_536
 _CATALOG = threading.Lock()  # DuckDB refuses one of two threads that alter the catalog at once
@@ -26,7 +25,7 @@ _FILES = threading.Lock()  # ... and a thread that opens the file while another 
 _HOLDER = re.compile(r"held in (.*?) \(PID (\d+)\)")
 
 
-class DuckDBWarehouse:
+class DuckDBWarehouse(SqlWarehouse):
     """A `Warehouse` in a file that one process writes at a time; its threads share one instance of the database.
 
     `memory_limit` and `threads` hold for that instance. They are set after connecting, not by `config`: DuckDB refuses
@@ -62,21 +61,6 @@ class DuckDBWarehouse:
             for table in tables:
                 _create(cursor, table.name, declared_columns(table))
 
-    def ledger(self, table: str) -> dict[tuple[date, int], Loaded]:
-        """What `raw._batches` says is loaded of a table, by (batch, revision)."""
-        rows = self.query(
-            'select batch, revision, rows, digest from raw._batches where "table" = ? order by all', [table]
-        )
-        return _by_revision(rows)
-
-    def totals(self, table: str, batches: Collection[date] | None) -> dict[tuple[date, int], Loaded]:
-        """What the rows of raw add up to, by (batch, revision); None stands for every batch."""
-        statement = "select _batch, _revision, count(*), sum(_version)::decimal(38, 0) from raw.{table}"
-        if batches is not None:
-            # Constants rather than a list: DuckDB then passes over the row groups of other batches.
-            statement += f" where _batch in ({', '.join('?' * len(batches)) or 'null'})"
-        return _by_revision(self.query(_named(statement + " group by all order by all", table), list(batches or ())))
-
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, its parameters bound to question marks."""
         with self._session("answer a query") as cursor:
@@ -86,7 +70,7 @@ class DuckDBWarehouse:
         """Insert one committed revision and its ledger row in one transaction; False if it is loaded already."""
         names = raw_names(table, manifest.columns)
         try:
-            with self._session(f"load {_title(manifest)}") as cursor:
+            with self._session(f"load {title(manifest)}") as cursor:
                 _add_columns(cursor, table, {names[name]: sql_type(kind) for name, kind in manifest.columns.items()})
                 cursor.begin()
                 _enter(cursor, manifest, run, loaded_at)
@@ -101,30 +85,9 @@ class DuckDBWarehouse:
             raise
         return True
 
-    def newest_cut(self, tables: Iterable[str]) -> date | None:
-        """The end of the newest day that all of these tables have loaded; None while one has nothing."""
-        newest = dict(self.query('select "table", max(batch) from raw._batches group by all'))
-        days = [newest.get(table) for table in tables]
-        return None if None in days else min(day for day in days if day) + timedelta(1)
-
-    def unbuilt(self, as_of: date) -> list[Revision]:
-        """The loaded revisions of batches before `as_of` that no complete build has processed."""
-        rows = self.query(
-            'select "table", batch, revision from raw._batches anti join raw._built using ("table", batch, revision) '
-            "where batch < ? order by all",
-            [as_of],
-        )
-        return [Revision(*row) for row in rows]
-
-    def last_as_of(self) -> date | None:
-        """The `as_of` of the last complete build; None before the first."""
-        as_of: date | None
-        ((as_of,),) = self.query("select max(as_of) from raw._built")
-        return as_of
-
     def mark_built(self, revisions: Collection[Revision], as_of: date, run: str, built_at: datetime) -> None:
         """Note that a complete build as of `as_of` has processed `revisions`; without any, date the last build anew."""
-        build = [as_of, _utc(built_at), run]
+        build = [as_of, utc(built_at), run]
         with self._session("note a build") as cursor:
             cursor.begin()
             if revisions:
@@ -137,10 +100,6 @@ class DuckDBWarehouse:
                     build,
                 )
             cursor.commit()
-
-    def clear_built(self) -> None:
-        """Forget every build, so that the next one processes everything."""
-        self.query("delete from raw._built")
 
     def clear(self) -> None:
         """Drop raw and the schemas that dbt builds."""
@@ -166,7 +125,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     except duckdb.IOException as error:
         holder = _HOLDER.search(str(error))
         if holder is None:
-            raise WarehouseError(f"could not open {path}: {_sentence(error)}") from error
+            raise WarehouseError(f"could not open {path}: {sentence(error)}") from error
         raise TransientError(
             f"{path} is held by process {holder[2]} ({holder[1]}); wait until it ends, or end it, then run again"
         ) from error
@@ -175,7 +134,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
             f"{path} is in other use in this process, as by dbt; run again when that is done"
         ) from error
     except duckdb.Error as error:
-        raise WarehouseError(f"could not open {path}: {_sentence(error)}") from error
+        raise WarehouseError(f"could not open {path}: {sentence(error)}") from error
 
 
 def _create(cursor: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str], *, key: bool = False) -> None:
@@ -221,7 +180,7 @@ def _columns(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
 
 
 def _enter(cursor: duckdb.DuckDBPyConnection, manifest: Manifest, run: str, loaded_at: datetime) -> None:
-    row = [manifest.table, manifest.batch, manifest.revision, manifest.rows, manifest.digest, _utc(loaded_at), run]
+    row = [manifest.table, manifest.batch, manifest.revision, manifest.rows, manifest.digest, utc(loaded_at), run]
     cursor.execute("insert into raw._batches values (?, ?, ?, ?, ?, ?, ?)", row)
 
 
@@ -242,41 +201,14 @@ def _insert(
 
 
 def _read(lake: Lake, manifest: Manifest, part: Part) -> Iterator[pa.RecordBatch]:
-    path = f"{paths.history(manifest.table, manifest.batch)}/{part.name}"
-    try:
-        with lake.filesystem.open_input_file(path) as stream:
-            yield from parquet.ParquetFile(stream).iter_batches(_BATCH_ROWS)
-    except FileNotFoundError as error:
-        raise HistoryError(
-            f"{path} is missing in {lake.address}, but {_title(manifest)} names it; restore it"
-        ) from error
-    except pa.ArrowInvalid as error:
-        raise HistoryError(f"{path} in {lake.address} is damaged: {_sentence(error)}; restore it") from error
+    with opened_part(lake, manifest, part) as file:
+        yield from file.iter_batches(_BATCH_ROWS)
 
 
 def _verify(cursor: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
     """Compare what was inserted with what was committed."""
-    statement = "select count(*), coalesce(sum(_version), 0) from raw.{table} where _batch = ? and _revision = ?"
-    ((rows, digest),) = cursor.execute(
-        _named(statement, manifest.table), [manifest.batch, manifest.revision]
-    ).fetchall()
-    if (rows, digest) != (manifest.rows, manifest.digest):
-        raise WarehouseError(
-            f"{_title(manifest)} has {rows} rows of digest {digest}, but its manifest says {manifest.rows} of "
-            f"{manifest.digest}; nothing was loaded: look for a part that was changed"
-        )
-
-
-def _title(manifest: Manifest) -> str:
-    return f"{manifest.table} {manifest.batch} revision {manifest.revision}"
-
-
-def _by_revision(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[date, int], Loaded]:
-    return {(batch, revision): Loaded(count, int(digest)) for batch, revision, count, digest in rows}
-
-
-def _utc(instant: datetime) -> datetime:
-    return instant.astimezone(UTC).replace(tzinfo=None)
+    ((rows, digest),) = cursor.execute(counted(manifest.table), [manifest.batch, manifest.revision]).fetchall()
+    check_counts(manifest, rows, digest)
 
 
 def _named(statement: str, table: str = "", name: str = "", schema: str = "") -> str:
@@ -294,10 +226,6 @@ def _translated(doing: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.TransactionException, duckdb.ConstraintException) as error:
-        raise TransientError(f"could not {doing}: another thread was faster ({_sentence(error)}); try again") from error
+        raise TransientError(f"could not {doing}: another thread was faster ({sentence(error)}); try again") from error
     except duckdb.Error as error:
-        raise WarehouseError(f"could not {doing}: {_sentence(error)}") from error
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise WarehouseError(f"could not {doing}: {sentence(error)}") from error

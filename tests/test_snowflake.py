@@ -1,0 +1,310 @@
+"""Snowflake as the warehouse, on the emulator: what every warehouse must do, and what is Snowflake's own."""
+
+# ruff: noqa: F811 - fixtures come from the tests of all warehouses
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from threading import Barrier
+from time import monotonic
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from snowflake import connector
+
+from tasks.errors import TransientError, WarehouseError, is_transient
+from tasks.lake import paths
+from tasks.lake.store import LocalLake
+from tasks.tables import TABLES
+from tasks.warehouse import snowflake as module
+from tasks.warehouse.protocol import Warehouse
+from tasks.warehouse.snowflake import SnowflakeWarehouse
+from tests import snowflake_server
+from tests.s3_server import KEY, SECRET, S3Server
+from tests.test_load import (  # noqa: F401 - what any warehouse does is tested here with Snowflake
+    AT,
+    DAY,
+    ITEMS,
+    KEYS,
+    NEXT,
+    commit,
+    keys,
+    lake,
+    raw,
+    test_a_build_takes_what_was_loaded_before_it,
+    test_a_large_part_and_an_empty_revision_are_loaded,
+    test_a_revision_is_loaded_row_for_row,
+    test_a_revision_that_is_not_its_manifest_leaves_nothing,
+    test_a_revision_with_a_missing_part_leaves_nothing,
+    test_columns_that_differ_in_case_stay_apart,
+    test_every_declared_type_is_loaded,
+    test_loading_twice_is_loading_once,
+    test_new_columns_are_added_as_text,
+    test_raw_gets_the_columns_it_lacks,
+    test_the_last_build_is_remembered_without_news_and_forgotten,
+    test_the_newest_cut_is_what_all_tables_have,
+    test_threads_load_different_tables_and_revisions,
+    test_totals_are_counted_in_raw_itself,
+)
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def connection(snowflake: dict[str, Any]) -> dict[str, Any]:
+    """How to connect to a database that has nothing in it."""
+    return snowflake | {"database": f"test_{next(NUMBERS)}"}
+
+
+@pytest.fixture
+def warehouse(connection: dict[str, Any]) -> Iterator[SnowflakeWarehouse]:
+    """A warehouse with an empty raw layer."""
+    with SnowflakeWarehouse(connection) as opened:
+        opened.prepare(TABLES.values())
+        yield opened
+
+
+# Once, and all or nothing
+
+
+def test_two_sessions_load_once(lake: LocalLake, warehouse: Warehouse, connection: dict[str, Any]) -> None:
+    manifests = [commit(lake, keys(0, 20_000), keys(20_000, 20_000), revision=revision) for revision in range(1, 4)]
+    together = Barrier(2)
+
+    def load(manifest: Any) -> bool:
+        with SnowflakeWarehouse(connection) as mine:
+            together.wait()
+            return mine.load(lake, ITEMS, manifest, "run", AT)
+
+    with ThreadPoolExecutor(2) as pool:
+        for manifest in manifests:
+            assert sorted(pool.map(load, [manifest, manifest])) == [False, True]
+    expected = {(DAY, manifest.revision): (manifest.rows, manifest.digest) for manifest in manifests}
+    assert warehouse.totals("order_items", None) == warehouse.ledger("order_items") == expected
+
+
+def test_raw_is_prepared_by_many_at_once(connection: dict[str, Any]) -> None:
+    def prepare(_: int) -> None:
+        with SnowflakeWarehouse(connection) as mine:
+            mine.prepare(TABLES.values())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(prepare, range(4)))
+    with SnowflakeWarehouse(connection) as warehouse:
+        statement = "select count(distinct table_name) from information_schema.columns where table_schema = 'RAW'"
+        assert warehouse.query(statement) == [(8 + 8 + 2,)]
+
+
+def test_a_claim_whose_loader_died_is_given_up(
+    lake: LocalLake, warehouse: Warehouse, connection: dict[str, Any]
+) -> None:
+    manifest = commit(lake, KEYS)
+    dead = SnowflakeWarehouse(connection)
+    cursor = dead._connection.cursor()
+    cursor.execute("begin")
+    assert module._claim(cursor, manifest, "dead", AT, {})
+    assert warehouse.ledger("order_items") == {}
+    assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+    assert warehouse.query("select run from raw._batches") == [("run",)]
+
+
+def test_a_part_that_is_bad_within_leaves_nothing(lake: LocalLake, warehouse: Warehouse) -> None:
+    manifest = commit(lake, KEYS, keys(7, 5_000), keys(9_000))
+    bad = lake.root / paths.history("order_items", DAY) / manifest.parts[1].name
+    data = bytearray(bad.read_bytes())
+    data[4:2_000] = b"\xff" * 1_996
+    bad.write_bytes(data)
+    with pytest.raises(WarehouseError, match="could not load order_items 2025-01-01 revision 1"):
+        warehouse.load(lake, ITEMS, manifest, "run", AT)
+    assert raw(warehouse, "*") == []
+    assert warehouse.ledger("order_items") == {}
+
+
+def test_a_copy_of_fewer_rows_than_committed_leaves_nothing(lake: LocalLake, warehouse: Warehouse) -> None:
+    manifest = commit(lake, KEYS)
+    part = replace(manifest.parts[0], rows=4)
+    with pytest.raises(WarehouseError, match=r"COPY loaded 3 rows .* says 4; nothing was loaded"):
+        warehouse.load(lake, ITEMS, replace(manifest, rows=4, parts=(part,)), "run", AT)
+    assert raw(warehouse, "*") == []
+
+
+def test_raw_cleared_loads_again_although_copy_remembers_files(lake: LocalLake, warehouse: Warehouse) -> None:
+    manifests = [commit(lake, KEYS), commit(lake, KEYS.append_column("note", pa.array(["a", None, ""])), revision=2)]
+
+    def load() -> list[tuple[Any, ...]]:
+        for manifest in manifests:
+            assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+        return raw(warehouse, "*") + warehouse.query("select * from raw._batches order by all")
+
+    before = load()
+    warehouse.query("create schema marts")
+    warehouse.query("create view marts.v as select * from raw.order_items")
+    warehouse.clear()
+    statement = "select table_name from information_schema.tables where table_schema in ('RAW', 'MARTS')"
+    assert warehouse.query(statement) == []
+    warehouse.prepare(TABLES.values())
+    assert load() == before
+
+
+def test_a_file_that_copy_passes_over_is_an_error(lake: LocalLake, warehouse: Warehouse) -> None:
+    manifest = commit(lake, KEYS)
+    assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+    warehouse.query("delete from raw.order_items")
+    warehouse.query("delete from raw._batches_order_items")
+    with pytest.raises(WarehouseError, match=r"before, though the ledger does not know it; drop raw.order_items"):
+        warehouse.load(lake, ITEMS, manifest, "run", AT)
+    assert warehouse.ledger("order_items") == {}
+
+
+def test_more_parts_than_one_copy_takes_are_loaded(
+    lake: LocalLake, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FILES_PER_COPY", 2)
+    manifest = commit(lake, *(keys(10 * number) for number in range(5)))
+    assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+    assert raw(warehouse, "distinct _part") == [(f"part-1-{number}.parquet",) for number in range(5)]
+
+
+def test_an_external_stage_is_read_where_it_is(s3: S3Server, lake: LocalLake) -> None:
+    bucket = s3.make_bucket("stage")
+    manifest = commit(lake, KEYS, keys(7))
+    for part in manifest.parts:
+        path = f"{paths.history('order_items', DAY)}/{part.name}"
+        s3.client().upload_file(str(lake.root / path), bucket, f"shop/{path}")
+    secrets = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    with snowflake_server.served(s3.endpoint, secrets) as served:
+        with SnowflakeWarehouse(served, stage="raw.lake") as warehouse:
+            warehouse.prepare(TABLES.values())
+            warehouse.query(f"create stage raw.lake url = 's3://{bucket}/shop/history'")
+            assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+            assert warehouse.totals("order_items", None) == {(DAY, 1): (5, manifest.digest)}
+            assert raw(warehouse, "distinct _part") == [("part-1-0.parquet",), ("part-1-1.parquet",)]
+        statements = snowflake_server.received(served)
+    assert not [statement for statement in statements if statement.lower().startswith(("put", "remove"))]
+
+
+def test_a_stage_is_a_name() -> None:
+    with pytest.raises(WarehouseError, match="is no name of a stage"):
+        SnowflakeWarehouse({}, stage="raw.lake/'; drop")
+
+
+def test_a_column_of_another_type_is_refused(lake: LocalLake, warehouse: Warehouse) -> None:
+    text = pa.table({"order_item_id": [1], "quantity": ["4"]})
+    with pytest.raises(WarehouseError, match=r"another type .*quantity \(NUMBER\(38,0\), not VARCHAR\); drop raw"):
+        warehouse.load(lake, ITEMS, commit(lake, text), "run", AT)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("390100", "check user and password"),
+        ("390144", "rsa_public_key"),
+        ("390189", "name a role"),
+        ("390201", "name a warehouse"),
+        ("390303", "get a new token"),
+        ("390318", "get a new token"),
+    ],
+)
+def test_a_refused_login_says_what_to_do(snowflake: dict[str, Any], code: str, remedy: str) -> None:
+    started = monotonic()
+    with pytest.raises(WarehouseError, match=remedy) as caught:
+        SnowflakeWarehouse(snowflake | {"user": f"refused-{code}", "password": "hunter2"})
+    assert monotonic() - started < 30
+    assert not is_transient(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_private_key_that_is_none_says_what_to_do(snowflake: dict[str, Any]) -> None:
+    given = {name: value for name, value in snowflake.items() if name != "password"}
+    with pytest.raises(WarehouseError, match="check private_key and its passphrase"):
+        SnowflakeWarehouse(given | {"authenticator": "SNOWFLAKE_JWT", "private_key": b"no key"})
+
+
+def test_a_server_that_does_not_answer_is_tried_again(snowflake: dict[str, Any]) -> None:
+    started = monotonic()
+    with pytest.raises(TransientError, match="no server answers"):
+        SnowflakeWarehouse(snowflake | {"port": 9, "login_timeout": 3})
+    assert monotonic() - started < 30
+
+
+def test_a_statement_that_is_refused_says_why(warehouse: Warehouse) -> None:
+    with pytest.raises(WarehouseError, match=r"could not answer a query: .*NOWHERE.*; check the names in the block"):
+        warehouse.query("select * from nowhere.at_all")
+    assert warehouse.query("select 1") == [(1,)]
+
+
+def test_every_statement_of_a_load_has_a_time_limit_and_a_tag() -> None:
+    assert set(module._SESSION) >= {"LOCK_TIMEOUT", "STATEMENT_TIMEOUT_IN_SECONDS", "QUERY_TAG", "TIMEZONE"}
+    assert set(module._CLIENT) >= {"login_timeout", "network_timeout", "socket_timeout"}
+
+
+# The emulator's mends
+
+
+@pytest.fixture
+def ask(connection: dict[str, Any]) -> Iterator[Callable[..., list[Any]]]:
+    """What runs a statement on a database of its own."""
+    with connector.connect(**connection, paramstyle="qmark", network_timeout=10) as opened:
+        yield lambda statement, *values: opened.cursor().execute(statement, values or None).fetchall()
+
+
+def test_the_emulator_keeps_null_timestamps_and_exact_sums(ask: Callable[..., list[Any]]) -> None:
+    assert ask("select cast(null as timestamp_ntz)") == [(None,)]
+    assert ask("select sum(x) from (select cast(0.1 as number(12, 2)) as x)") == [(Decimal("0.10"),)]
+    assert ask("select cast(? as number(38, 0))", 2**100) == [(2**100,)]
+
+
+def test_the_emulator_answers_what_it_cannot_do_at_once(ask: Callable[..., list[Any]]) -> None:
+    started = monotonic()
+    with pytest.raises(connector.errors.ProgrammingError):
+        ask("select no_such_function(1)")
+    assert monotonic() - started < 5
+
+
+def test_the_emulator_merges_swaps_and_makes_temporary_tables(ask: Callable[..., list[Any]]) -> None:
+    ask("create schema s")
+    ask("create table s.a (k integer, v integer)")
+    ask("create temporary table s.b as select 1 as k, 2 as v")
+    ask("begin")
+    ask("merge into s.a as t using s.b as n on t.k = n.k when not matched then insert (k, v) values (n.k, v * 10)")
+    ask("merge into s.a as t using s.b as n on t.k = n.k when matched then update set v = n.v + n.k")
+    ask("commit")
+    assert ask("select * from s.a") == [(1, 3)]
+    ask("alter table s.a swap with s.b")
+    assert ask("select v from s.a") == [(2,)]
+
+
+def test_the_emulator_lets_one_transaction_write_a_table(
+    ask: Callable[..., list[Any]], connection: dict[str, Any]
+) -> None:
+    ask("create schema s")
+    ask("create table s.a (k integer)")
+    ask("begin")
+    ask("insert into s.a select 1")
+
+    def other() -> list[Any]:
+        with connector.connect(**connection, network_timeout=10) as opened:
+            return opened.cursor().execute("insert into s.a select count(*) + 1 from s.a").fetchall()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other)
+        ask("insert into s.a select 2")
+        ask("commit")
+        waiting.result()
+    assert ask("select k from s.a order by k") == [(1,), (2,), (3,)]
+
+
+def test_batches_of_many_days_are_marked_as_built(lake: LocalLake, warehouse: Warehouse) -> None:
+    for number in range(3):
+        warehouse.load(lake, ITEMS, commit(lake, keys(1), batch=DAY + timedelta(number)), "run", AT)
+    warehouse.mark_built(warehouse.unbuilt(NEXT + timedelta(9)), NEXT + timedelta(9), "build", AT)
+    assert warehouse.unbuilt(NEXT + timedelta(9)) == []
+    assert warehouse.query("select count(*) from raw._built") == [(3,)]
