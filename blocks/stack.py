@@ -1,21 +1,28 @@
-"""The blocks that say where a stack's lake, source and warehouse are."""
+"""The block that says where a stack's lake, source and warehouse are."""
 
 import os
+import threading
+from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 from prefect.blocks.core import Block
+from prefect.client.schemas import BlockDocument
 from prefect.filesystems import LocalFileSystem
 from pydantic import Field
 
+from blocks.embedded import DuckDBFile, EmbeddedPostgres
+from blocks.slots import EMBEDDED, SLOTS
 from tasks.errors import ParameterError
 from tasks.lake.store import Lake, LocalLake
 from tasks.source.postgres import Source
 from tasks.warehouse.protocol import Warehouse
 
 LOCAL = "local"
-LOADING_MEMORY = "256MB"
-"""DuckDB's memory while rows only pass through it: with 512MB a load of 28 million rows took 300 MiB more than of 7."""
+_EMBEDDED_SLUGS = {block.get_block_type_slug() for block in EMBEDDED}
+_widening = threading.Lock()
+_forms: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 def home() -> Path:
@@ -23,58 +30,107 @@ def home() -> Path:
     return Path(os.environ.get("ECOMMERCE_HOME", ".ecommerce")).expanduser().resolve()
 
 
-class EmbeddedPostgres(Block):
-    """A real Postgres server from a wheel, kept in a folder and reached through a unix socket only."""
-
-    _block_type_name = "Embedded Postgres"
-    _block_type_slug = "embedded-postgres"
-
-    folder: str = Field(description="Folder of the server's data; created on first use.")
-
-    def open(self) -> Source:
-        """Start the server, or find the one another process started, and connect to it."""
-        from tasks.source.embedded import start
-
-        return Source(start(Path(self.folder)))
-
-
-class DuckDBFile(Block):
-    """A DuckDB database file. One process at a time can write to it."""
-
-    _block_type_name = "DuckDB File"
-    _block_type_slug = "duckdb-file"
-
-    path: str = Field(description="Path of the database file; created on first use.")
-    memory_limit: str = Field(default="512MB", description="What dbt's models may keep in memory before they spill.")
-    threads: int = Field(default=2, ge=1, description="Processor threads that DuckDB may use.")
-
-    def open(self) -> Warehouse:
-        """Open the database for writing; `TransientError` while another process holds it."""
-        from tasks.warehouse.duckdb import DuckDBWarehouse
-
-        return DuckDBWarehouse(Path(self.path), memory_limit=LOADING_MEMORY, threads=self.threads)
-
-    def dbt_environment(self) -> dict[str, str]:
-        """The variables that the project's profile reads."""
-        return {
-            "ECOMMERCE_DUCKDB_PATH": self.path,
-            "ECOMMERCE_DUCKDB_MEMORY_LIMIT": self.memory_limit,
-        }
-
-
 class Stack(Block):
-    """Lake, source database and warehouse that a pipeline runs on, under one name."""
+    """Lake, source database and warehouse that a pipeline runs on, under one name.
+
+    Each slot takes an embedded block or a cloud's: the types below are the embedded ones, `blocks.slots` has them all.
+    A slot is widened when it meets another block, and all of them before the form is registered, so that the embedded
+    stack imports no vendor's package (prefect_snowflake alone takes two seconds).
+
+    Example:
+        Load a stored stack:
+        ```python
+        from blocks.stack import Stack
+
+        stack = Stack.load("BLOCK_NAME")
+        ```
+    """
 
     _block_type_name = "eCommerce Stack"
     _block_type_slug = "ecommerce-stack"
+    _description = "Lake, source database and warehouse that an eCommerce pipeline runs on, under one name."
+    _logo_url = LocalFileSystem._logo_url
+    _documentation_url = "https://docs.prefect.io/v3/concepts/blocks"
 
-    lake: LocalFileSystem = Field(description="Where feeds, history and quarantine lie.")
-    source: EmbeddedPostgres = Field(description="The shop's operational database.")
-    warehouse: DuckDBFile = Field(description="Where raw and dbt's schemas lie.")
-    workspace: str = Field(description="Folder for dbt's logs, compiled models and documentation.")
-    landing_days: int = Field(
-        default=90, ge=1, description="Days that feeds stay in landing; those to take stay anyway."
+    lake: LocalFileSystem = Field(title="Lake", description="Where feeds, history and quarantine lie.")
+    source: EmbeddedPostgres = Field(title="Source", description="The shop's database, by a role that may write.")
+    reader: None = Field(
+        default=None,
+        title="Reader",
+        description="What extract reads the shop's database with: a read-only role, perhaps on a replica; by default "
+        "the source.",
     )
+    warehouse: DuckDBFile = Field(title="Warehouse", description="Where raw and dbt's schemas lie; what loads.")
+    transformer: None = Field(
+        default=None,
+        title="Transformer",
+        description="What dbt connects with: its role and virtual warehouse; by default the warehouse.",
+    )
+    workspace: str = Field(
+        title="Workspace", description="Local folder for dbt's logs, compiled models and documentation."
+    )
+    landing_days: int = Field(
+        default=90,
+        ge=1,
+        title="Landing days",
+        description="Days that feeds stay in landing; those to take stay anyway.",
+    )
+    source_schema: str = Field(
+        default="public", title="Source schema", description="The schema of the shop's tables in Postgres."
+    )
+    encryption: Literal["AES256", "aws:kms"] | None = Field(
+        default=None,
+        title="Encryption of the lake",
+        description="How S3 encrypts what is written; by default as the bucket says.",
+    )
+    kms_key: str | None = Field(
+        default=None, title="KMS key", description="ARN of the key for aws:kms; by default the account's own for S3."
+    )
+    stage: str | None = Field(
+        default=None,
+        title="Stage",
+        description="Name of Snowflake's external stage over the lake's history; without one, parts are uploaded.",
+    )
+
+    def __init__(self, **data: Any) -> None:
+        self._widen(slot for slot in SLOTS if _needs_vendor(data.get(slot)))
+        super().__init__(**data)
+
+    @classmethod
+    def _widen(cls, slots: Iterable[str]) -> None:
+        """Let these slots take every block they can, not the embedded ones alone."""
+        with _widening:
+            wider = {slot: SLOTS[slot]() for slot in slots}
+            changed = {slot: type_ for slot, type_ in wider.items() if cls.model_fields[slot].annotation != type_}
+            for slot, type_ in changed.items():
+                cls.model_fields[slot].annotation = type_
+            if changed:
+                cls.model_rebuild(force=True)
+                _forms.clear()
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """The form, kept once it is made: Prefect asks for it for every field that it saves, 60 s of 70 in all."""
+        asked = (cls, arguments, *sorted(options.items()))
+        if asked not in _forms:
+            _forms[asked] = super().model_json_schema(*arguments, **options)
+        return deepcopy(_forms[asked])
+
+    @classmethod
+    def register_type_and_schema(cls, *arguments: Any, **options: Any) -> Any:
+        """Make the form with all blocks that its slots take known to Prefect's server."""
+        cls._widen(SLOTS)
+        return super().register_type_and_schema(*arguments, **options)
+
+    @classmethod
+    def _from_block_document(cls, block_document: BlockDocument) -> Self:
+        """Say of each part of which type it is: Prefect's server knows, but leaves it out of the data.
+
+        Without it a wrong S3Bucket would pass for a LocalFileSystem, which has no required field.
+        """
+        for slot, reference in block_document.block_document_references.items():
+            block_document.data[slot]["block_type_slug"] = reference["block_document"]["block_type"]["slug"]
+        return super()._from_block_document(block_document)
 
     @classmethod
     def named(cls, name: str) -> Self:
@@ -103,12 +159,67 @@ class Stack(Block):
 
     def open_lake(self) -> Lake:
         """The lake, ready to read and write."""
-        return LocalLake(Path(self.lake.basepath or "."))
+        if isinstance(self.lake, LocalFileSystem):
+            return LocalLake(Path(self.lake.basepath or "."))
+        from blocks.s3 import lake
+
+        return lake(self.lake, self.encryption, self.kms_key, self.title("lake"))
 
     def open_source(self) -> Source:
-        """The source database, ready for connections."""
-        return self.source.open()
+        """The shop's database for the one who writes, ready for connections."""
+        return self._database("source")
+
+    def open_reader(self) -> Source:
+        """The shop's database for the one who only reads, ready for connections."""
+        return self._database("reader" if self.reader is not None else "source")
 
     def open_warehouse(self) -> Warehouse:
-        """The warehouse; close it (it is a context manager) so that other processes can use it."""
-        return self.warehouse.open()
+        """The warehouse for what loads; close it (it is a context manager) so that other processes can use it."""
+        return self._warehouse("warehouse")
+
+    def open_transformer(self) -> Warehouse:
+        """The warehouse as dbt connects with it."""
+        return self._warehouse("warehouse" if self.transformer is None else "transformer")
+
+    def dbt_target(self) -> str:
+        """Which target of the project's profile dbt builds."""
+        return "duckdb" if isinstance(self.warehouse, DuckDBFile) else "snowflake"
+
+    def dbt_environment(self) -> dict[str, str]:
+        """The variables that this target reads, secrets among them: for the time of one run of dbt only."""
+        if isinstance(self.warehouse, DuckDBFile):
+            return self.warehouse.dbt_environment()
+        from blocks.snowflake import dbt_environment
+
+        slot = "transformer" if self.transformer is not None else "warehouse"
+        return dbt_environment(getattr(self, slot), self.title(slot))
+
+    def title(self, slot: str) -> str:
+        """What errors call the block in a slot: its type and name, where it has one."""
+        block = getattr(self, slot)
+        name = block._block_document_name or f"{self._block_document_name or 'unsaved'}'s {slot}"
+        return f"block {block.get_block_type_slug()}/{name}"
+
+    def _warehouse(self, slot: str) -> Warehouse:
+        block = getattr(self, slot)
+        if isinstance(block, DuckDBFile):
+            return block.open()
+        from blocks.snowflake import connection
+        from tasks.warehouse.snowflake import SnowflakeWarehouse
+
+        return SnowflakeWarehouse(connection(block, self.title(slot)), stage=self.stage)
+
+    def _database(self, slot: str) -> Source:
+        block = getattr(self, slot)
+        if isinstance(block, EmbeddedPostgres):
+            return block.open(self.source_schema)
+        from blocks.postgres import dsn
+
+        return Source(dsn(block, self.title(slot)), schema=self.source_schema, name=self.title(slot))
+
+
+def _needs_vendor(part: Any) -> bool:
+    """Whether what is to fill a slot, a block or the data of one, is no embedded block."""
+    if isinstance(part, dict):
+        return part.get("block_type_slug") not in _EMBEDDED_SLUGS
+    return part is not None and not isinstance(part, EMBEDDED)

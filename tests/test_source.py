@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
-from tasks.errors import SourceError, TransientError
+from tasks.errors import SnapshotLostError, SourceError, TransientError
 from tasks.source import embedded
 from tasks.source.postgres import Source
 from tasks.source.rows import selection
@@ -292,7 +292,7 @@ def test_a_snapshot_holds_the_database_still(shop: Shop) -> None:
             assert read.result()["updated_at"].to_pylist() == [NOON]
             assert counted.result() == {NOON.date(): 1}
     assert shop.keys(ITEMS) == [1, 2]
-    with pytest.raises(SourceError, match="snapshot"):
+    with pytest.raises(SnapshotLostError, match="snapshot"):
         shop.source.counts(ITEMS, MONTH, AS_OF, snapshot)
 
 

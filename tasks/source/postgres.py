@@ -1,31 +1,66 @@
 """The shop's operational database: rows in by upsert, rows out by COPY within one snapshot."""
 
 import io
+import os
+import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 import pyarrow as pa
 from psycopg2 import extensions, sql
 from pyarrow import csv
 
-from tasks.errors import SourceError, TransientError
+from tasks.errors import SourceError
 from tasks.source import ddl, rows
+from tasks.source.faults import translated
 from tasks.tables import Table
 from tasks.window import Chunk, Window
 
 _COPY_BYTES = 1 << 20
 _DDL_LOCK = 5_226_437_110
+_DEAD_PEER: dict[str, Any] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A peer that is gone without a word is noticed within a minute, whether we wait for it or write to it."""
+
+_RIGHTS = """
+select current_setting('server_version'), current_user, pg_is_in_recovery(),
+    coalesce(has_schema_privilege(to_regnamespace(quote_ident(%(schema)s)), 'create'), false),
+    array(select relname::text from held where has_table_privilege(oid, 'select')),
+    array(select relname::text from held where has_table_privilege(oid, 'insert, update, delete'))
+"""
+_HELD = """
+with held as (
+    select pg_class.oid, relname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname = %(schema)s and relname = any(%(tables)s) order by relname
+)
+"""
+
+
+class Rights(NamedTuple):
+    """What a role may do with the shop's tables, and on which server; `writable` are those it may change."""
+
+    version: str
+    role: str
+    replica: bool
+    creates: bool
+    readable: list[str]
+    writable: list[str]
 
 
 class Source:
     """The Postgres tables of one schema. Every method is one transaction on a connection of its own.
 
-    `dsn` is a libpq connection string or address; timeouts are in seconds. Connection errors, locks and timeouts are
-    raised as TransientError, everything else that Postgres refuses as SourceError.
+    `dsn` is a libpq connection string or address, `name` is what errors call it; timeouts are in seconds. Broken
+    connections, locks and timeouts are raised as TransientError, everything else that Postgres refuses as SourceError.
     """
 
     def __init__(
@@ -33,19 +68,40 @@ class Source:
         dsn: str,
         *,
         schema: str = "public",
+        name: str = "the embedded Postgres",
         connect_timeout: int = 10,
         lock_timeout: int = 60,
         statement_timeout: int = 900,
     ) -> None:
         self.schema = schema
         self._dsn = dsn
+        self._name = name
         self._connect_timeout = connect_timeout
+        self._patience = statement_timeout + 2 * lock_timeout
         self._timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
 
     def check(self) -> None:
         """Ask the server for its answer; an error says why there is none."""
         with self._transaction("reach the shop's database") as cursor:
             cursor.execute("select 1")
+
+    def rights(self) -> Rights:
+        """What the role of this connection may do with the shop's tables that there are."""
+        with self._transaction("ask for the rights on the shop's tables") as cursor:
+            tables = [table.name for table in ddl.POSTGRES_TABLES]
+            cursor.execute(_HELD + _RIGHTS, {"schema": self.schema, "tables": tables})
+            ((*found,),) = cursor.fetchall()
+        return Rights(*found)
+
+    def create_schema(self) -> None:
+        """Create the schema of the tables, unless it is there."""
+        with self._transaction(f"create schema {self.schema}") as cursor:
+            cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(self.schema)))
+
+    def drop_schema(self) -> None:
+        """Drop the schema with all it holds; nothing happens if there is none."""
+        with self._transaction(f"drop schema {self.schema}") as cursor:
+            cursor.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(self.schema)))
 
     def create_tables(self) -> None:
         """Create the tables that are missing, with keys, constraints and the index on the cursor."""
@@ -79,13 +135,18 @@ class Source:
 
     @contextmanager
     def snapshot(self) -> Iterator[str]:
-        """Hold the database still: while the block runs, readers that are given the name see this one state."""
-        with _translated("hold a snapshot of the shop's database"), closing(self._connect()) as connection:
+        """Hold the database still: while the block runs, readers that are given the name see this one state.
+
+        They must connect to the same server; that may be a standby (from Postgres 10 on). Those that come after the
+        holder has lost its connection are refused with SnapshotLostError.
+        """
+        with self._translated("hold a snapshot of the shop's database"), closing(self._connect()) as connection:
             connection.set_session("REPEATABLE READ", readonly=True)
             with connection.cursor() as cursor:
-                self._configure(cursor)
-                cursor.execute("set local idle_in_transaction_session_timeout = 0")
-                cursor.execute("select pg_export_snapshot()")
+                with self._watched(connection):
+                    self._configure(cursor)
+                    cursor.execute("set local idle_in_transaction_session_timeout = 0")
+                    cursor.execute("select pg_export_snapshot()")
                 yield _value(cursor)
 
     def counts(self, table: Table, window: Window, as_of: date, snapshot: str) -> dict[date, int]:
@@ -130,15 +191,37 @@ class Source:
 
     @contextmanager
     def _transaction(self, doing: str, snapshot: str | None = None) -> Iterator[extensions.cursor]:
-        with _translated(doing), closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+        with (
+            self._translated(doing),
+            closing(self._connect()) as connection,
+            self._watched(connection),
+            connection.cursor() as cursor,
+        ):
             if snapshot is not None:
                 connection.set_session("REPEATABLE READ", readonly=True)
                 cursor.execute("set transaction snapshot %s", [snapshot])
             self._configure(cursor)
             yield cursor
+            connection.commit()  # after an error closing rolls back; to ask for it would hide a lost connection
+
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return translated(doing, self._name)
 
     def _connect(self) -> extensions.connection:
-        return psycopg2.connect(self._dsn, connect_timeout=self._connect_timeout, keepalives_idle=30)
+        made: extensions.connection = psycopg2.connect(self._dsn, connect_timeout=self._connect_timeout, **_DEAD_PEER)
+        return made
+
+    @contextmanager
+    def _watched(self, connection: extensions.connection) -> Iterator[None]:
+        """Cut a connection that outlives every timeout: a server that hangs keeps none, and libpq waits forever."""
+        with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+            watchdog = threading.Timer(self._patience, _cut, [wire])
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                yield
+            finally:
+                watchdog.cancel()
 
     def _configure(self, cursor: extensions.cursor) -> None:
         """Settings of this transaction only, so that a connection pooler in between does no harm."""
@@ -161,20 +244,6 @@ def _value(cursor: extensions.cursor) -> Any:
     return value
 
 
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Raise what psycopg2 raises as the pipeline's own errors."""
-    try:
-        yield
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise TransientError(
-            f"could not {doing}: {_sentence(error)}; check that Postgres is up and reachable, then run again"
-        ) from error
-    except psycopg2.Error as error:
-        raise SourceError(
-            f"could not {doing}: {_sentence(error)}; correct the database or its grants, then run again"
-        ) from error
-
-
-def _sentence(error: psycopg2.Error) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _cut(wire: socket.socket) -> None:
+    with suppress(OSError):  # the peer was faster
+        wire.shutdown(socket.SHUT_RDWR)

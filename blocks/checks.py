@@ -1,0 +1,86 @@
+"""Whether each part of a stack works, by a real round trip."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from blocks.stack import Stack
+from tasks.errors import PipelineError
+from tasks.source.ddl import POSTGRES_TABLES
+
+_FILE = "check-of-the-connection"
+
+
+class Check(NamedTuple):
+    """What was found of one slot: one line that says what works, or what to do."""
+
+    slot: str
+    passed: bool
+    said: str
+
+
+def check(stack: Stack) -> Iterator[Check]:
+    """Try every part of the stack, one after the other."""
+    yield _tried("lake", stack, _lake)
+    yield _tried("source", stack, _source)
+    if stack.reader is not None:
+        yield _tried("reader", stack, _reader)
+    yield _tried("warehouse", stack, _warehouse)
+    if stack.transformer is not None:
+        yield _tried("transformer", stack, _transformer)
+
+
+def _tried(slot: str, stack: Stack, attempt: Callable[[Stack], str]) -> Check:
+    try:
+        return Check(slot, True, attempt(stack))
+    except PipelineError as error:
+        return Check(slot, False, " ".join(str(error).split()))
+
+
+def _lake(stack: Stack) -> str:
+    """Write, read and delete a file, and see that the second of two writers is refused."""
+    lake = stack.open_lake()
+    lake.delete(_FILE)
+    first, second = lake.create(_FILE, b"1"), lake.create(_FILE, b"2")
+    found = lake.read(_FILE)
+    lake.delete(_FILE)
+    if (first, second, found) != (True, False, b"1"):
+        raise PipelineError(f"{lake.address} let a second writer replace a file: it cannot hold a history.")
+    return f"{lake.address}: wrote, read and deleted a file; a second writer was refused"
+
+
+def _source(stack: Stack) -> str:
+    rights = stack.open_source().rights()
+    missing = {table.name for table in POSTGRES_TABLES} - set(rights.writable)
+    if rights.replica:
+        raise PipelineError(f"The {stack.title('source')} is a standby, which nobody can write to: name the primary.")
+    if missing and not rights.creates:
+        raise PipelineError(
+            f"{rights.role} may neither create tables in schema {stack.source_schema!r} nor write "
+            f"{', '.join(sorted(missing))}: grant CREATE on the schema, or the rights on the tables."
+        )
+    return f"Postgres {rights.version}: {rights.role} may write"
+
+
+def _reader(stack: Stack) -> str:
+    rights = stack.open_reader().rights()
+    unread = {table.name for table in POSTGRES_TABLES} - set(rights.readable)
+    where = " on a replica" if rights.replica else ""
+    if rights.writable and not rights.replica:
+        raise PipelineError(
+            f"{rights.role} may change {', '.join(rights.writable)}: the reader needs SELECT alone; revoke the rest."
+        )
+    later = f"; not yet there, or not granted: {', '.join(sorted(unread))}" if unread else ""
+    return f"Postgres {rights.version}: {rights.role} may only read{where}{later}"
+
+
+def _warehouse(stack: Stack) -> str:
+    with stack.open_warehouse() as warehouse:
+        warehouse.prepare(())
+        ((one,),) = warehouse.query("select 1")
+    return f"{stack.dbt_target()}: connected, raw is there, and a query answered {one}"
+
+
+def _transformer(stack: Stack) -> str:
+    with stack.open_transformer() as warehouse:
+        ((one,),) = warehouse.query("select 1")
+    return f"{stack.dbt_target()}: connected, and a query answered {one}"
