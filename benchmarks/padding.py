@@ -1,11 +1,12 @@
 """Makes a stack's history longer than it is: the same records again, as other records of the time before it.
 
-Each copy of the historical load is moved back by whole days and given keys of its own, then committed as the batches
-that the runs of that time would have committed, and loaded into raw. So the padded stack has the lake, the ledger and
-the warehouse file of an old shop, while the days to come see the same shop as before.
+Each copy of the historical load is moved back by whole days and given keys, parents and sessions of its own, then
+committed as the batches that the runs of that time would have committed, and loaded into raw. So the padded stack has
+the lake, the ledger and the warehouse file of an old shop, whose marts reconcile, while the days to come see the same
+shop as before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -26,15 +27,17 @@ from tasks.window import DAYS_TAKEN, Window, midnight
 
 _EVER = Span(datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001 - cursors have no zone
 _TEXT = "%Y-%m-%dT%H:%M:%SZ"  # of an instant in microseconds, %S has the six decimals that the feeds have
+_DATE = "%Y-%m-%d"
 
 
 def pad(stack: Stack, copies: int, batches: int, loaded_at: datetime) -> int:
     """Put that many copies of the historical load, in so many batches each, before it; the rows added."""
     lake, rows = stack.open_lake(), 0
     loaded = _loaded_days(lake)
+    spare = {table.name: _keys(lake, table) for table in TABLES.values()}
     with stack.open_warehouse() as warehouse:
         for table in TABLES.values():
-            for manifest in _committed(lake, table, loaded, copies, batches):
+            for manifest in _committed(lake, table, loaded, spare, copies, batches):
                 warehouse.load(lake, table, manifest, "padding", loaded_at)
                 rows += manifest.rows
     return rows
@@ -52,13 +55,21 @@ def _loaded_days(lake: Lake) -> Window:
     return Window(info.start, info.through + timedelta(1))
 
 
-def _committed(lake: Lake, table: Table, loaded: Window, copies: int, batches: int) -> Iterator[Manifest]:
+def _keys(lake: Lake, table: Table) -> int:
+    """How far the keys of one copy lie from those of the next: twice their range, so that days to come have room."""
+    (original,) = committed(lake, table.name)
+    return 2 * int(pc.max(_records(lake, original)[table.key]).as_py())
+
+
+def _committed(
+    lake: Lake, table: Table, loaded: Window, spare: Mapping[str, int], copies: int, batches: int
+) -> Iterator[Manifest]:
     (original,) = committed(lake, table.name)
     records = _records(lake, original)
-    spare = 1 + pc.max(records[table.key]).as_py()
     for copy in range(1, copies + 1):
         back = copy * len(loaded)
-        moved = _moved(table, records, keys=copy * spare, back=timedelta(back), until=loaded.start)
+        keys = {name: copy * between for name, between in spare.items()}
+        moved = _moved(table, records, keys=keys, back=timedelta(back), until=loaded.start)
         for days in _shares(loaded, back, batches):
             yield _commit(lake, original, moved, days)
 
@@ -70,14 +81,18 @@ def _records(lake: Lake, manifest: Manifest) -> pa.Table:
     return pa.concat_tables(found).drop_columns([CURSOR, VERSION])
 
 
-def _moved(table: Table, records: pa.Table, *, keys: int, back: timedelta, until: date) -> pa.Table:
+def _moved(table: Table, records: pa.Table, *, keys: Mapping[str, int], back: timedelta, until: date) -> pa.Table:
     """Other records, that long ago: with cursor and version as they would have been extracted, sorted for parts."""
+    tables = {table.key: table.name, **table.parents}
     for column in table.columns:
-        at = records.column_names.index(column.name)
-        if column.name == table.key:
-            records = records.set_column(at, column.name, pc.add(records[column.name], keys))
-        elif column.type is Type.INSTANT:
-            records = records.set_column(at, column.name, _earlier(records[column.name], back))
+        at, values = records.column_names.index(column.name), records[column.name]
+        if column.name in tables:
+            values = pc.add(values, keys[tables[column.name]])
+        elif column.name == "session_id":
+            values = pc.binary_join_element_wise(values, str(back.days), "-")
+        elif column.type in (Type.INSTANT, Type.DATE):
+            values = _earlier(values, back, _TEXT if column.type is Type.INSTANT else _DATE)
+        records = records.set_column(at, column.name, values)
     checked = check_columns(table, records, until)
     if checked is None or checked.bad:
         raise HistoryError(f"the copy of {table.name} made {back.days} days ago is not what a source would deliver")
@@ -86,12 +101,12 @@ def _moved(table: Table, records: pa.Table, *, keys: int, back: timedelta, until
     )
 
 
-def _earlier(instants: Values, back: timedelta) -> Values:
-    """The same instants that long ago, as text if they were text."""
+def _earlier(instants: Values, back: timedelta, form: str) -> Values:
+    """The same instants that long ago, as text of that form if they were text."""
+    ago = pa.scalar(back, pa.duration("us"))
     if not pa.types.is_string(instants.type):
-        return pc.subtract(instants, pa.scalar(back, pa.duration("us")))
-    parsed = instants.cast(pa.timestamp("us", "UTC"))
-    return pc.strftime(pc.subtract(parsed, pa.scalar(back, pa.duration("us"))), _TEXT)
+        return pc.subtract(instants, ago)
+    return pc.strftime(pc.subtract(instants.cast(pa.timestamp("us", "UTC" if form == _TEXT else None)), ago), form)
 
 
 def _shares(loaded: Window, back: int, batches: int) -> Iterator[Window]:

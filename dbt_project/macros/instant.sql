@@ -7,3 +7,19 @@
 {% macro duckdb__instant(text) -%}
     timezone('UTC', cast({{ text }} as timestamptz))
 {%- endmacro %}
+
+{# What has a zone by itself is converted; the rest is UTC whatever zone the session is in. #}
+{% macro snowflake__instant(text) -%}
+    case
+        when
+            regexp_like({{ text }}, '.*(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)')
+            and length({{ text }}) > 10
+        then
+            cast(
+                convert_timezone(
+                    'UTC', cast({{ text }} as timestamp_tz)
+                ) as timestamp_ntz
+            )
+        else cast({{ text }} as timestamp_ntz)
+    end
+{%- endmacro %}

@@ -17,3 +17,19 @@
         * 0.01 as decimal(12, 2)
     )
 {%- endmacro %}
+
+{# Snowflake's quotient has few decimals and is rounded: of a dividend without its remainder it is exact. #}
+{% macro snowflake__money_share(amount, part, whole) -%}
+    {%- set cents = [] -%}
+    {%- for money in (amount, part, whole) -%}
+        {%- do cents.append("cast(" ~ money ~ " * 100 as number(38, 0))") -%}
+    {%- endfor -%}
+    {%- set product = cents[0] ~ " * " ~ cents[1] -%}
+    cast(
+        cast(
+            ({{ product }} - mod({{ product }}, {{ cents[2] }}))
+            / {{ cents[2] }} as number(14, 0)
+        )
+        * 0.01 as number(12, 2)
+    )
+{%- endmacro %}

@@ -49,6 +49,13 @@
     where product_id in ({{ recosted_products() }})
 {%- endmacro %}
 
+{# Addresses of orders that changed, those that they had before included. #}
+{% macro touched_addresses() -%}
+    {{ touched("orders", "order_id", "shipping_address") }}
+    union
+    {{ touched("orders", "order_id", "billing_address") }}
+{%- endmacro %}
+
 {% macro touched_order_days() -%}
     {{ touched("orders", "order_id", "cast(" ~ instant("order_date") ~ " as date)") }}
     union

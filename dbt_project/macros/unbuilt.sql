@@ -9,19 +9,25 @@
     revision each time.
 #}
 {% macro unbuilt(table) -%}
+    {%- set newly = brought(table) -%}
+    _batch < {{ as_of() }}
+    {%- if (is_incremental() and not is_developer()) or tests_increment() %}
+        and {{ newly }}
+    {%- endif %}
+{%- endmacro %}
+
+{# The rows of revisions that are loaded and that no complete build has processed. #}
+{% macro brought(table) -%}
     {%- set ledger = source("raw", "_batches") -%}
     {%- set built = source("raw", "_built") -%}
     {%- set of_table = adapter.quote("table") ~ " = '" ~ table ~ "'" -%}
-    _batch < {{ as_of() }}
-    {%- if is_incremental() and not is_developer() %}
-        and (_batch, _revision) in (
-            select batch, revision
-            from {{ ledger }}
-            where {{ of_table }} and batch < {{ as_of() }}
-            except
-            select batch, revision
-            from {{ built }}
-            where {{ of_table }}
-        )
-    {%- endif %}
+    (_batch, _revision) in (
+        select batch, revision
+        from {{ ledger }}
+        where {{ of_table }} and batch < {{ as_of() }}
+        except
+        select batch, revision
+        from {{ built }}
+        where {{ of_table }}
+    )
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#
     Per value of the column, gross_revenue + shipping must equal total_amount over the orders that are not Cancelled,
-    to the cent. Returns the values that do not.
+    to the cent. Returns the values that do not. Where only a part of the model is looked at, the orders are those of it.
 #}
 {% test revenue_reconciles(model, column_name) %}
     with
@@ -13,7 +13,7 @@
         orders as (
             select {{ column_name }} as part, sum(total_amount) as amount
             from {{ ref("orders") }}
-            where not is_cancelled
+            where not is_cancelled and {{ tested_part() }}
             group by 1
         ),
 

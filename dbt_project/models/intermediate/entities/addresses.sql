@@ -1,14 +1,30 @@
+{{
+    config(
+        materialized="incremental",
+        incremental_strategy="append",
+        pre_hook="{{ forget('address', touched_addresses()) }}",
+    )
+}}
+
+{%- set changed = touched_addresses() %}
+
 with
     orders as (select * from {{ ref("stg_orders") }}),
 
     uses as (
         select shipping_address as address, 1 as shipped, 0 as billed
         from orders
-        where shipping_address is not null
+        where
+            shipping_address is not null
+            {% if is_incremental() %}
+                and shipping_address in ({{ changed }})
+            {% endif %}
         union all
         select billing_address as address, 0 as shipped, 1 as billed
         from orders
-        where billing_address is not null
+        where
+            billing_address is not null
+            {% if is_incremental() %} and billing_address in ({{ changed }}) {% endif %}
     ),
 
     used as (

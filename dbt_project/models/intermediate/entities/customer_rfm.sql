@@ -1,3 +1,5 @@
+{{ config(materialized="table") }}
+
 with
     orders as (
         select *
@@ -11,6 +13,7 @@ with
     items as (
         select order_id, sum(total_price) as revenue
         from {{ ref("order_items") }}
+        where order_id in (select order_id from orders)
         group by order_id
     ),
 

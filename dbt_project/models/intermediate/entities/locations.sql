@@ -1,3 +1,5 @@
+{{ config(materialized="table") }}
+
 with
     addresses as (select * from {{ ref("addresses") }}),
 

@@ -1,3 +1,5 @@
+{{ config(materialized="incremental", unique_key="order_id") }}
+
 with
     statuses as (select * from {{ ref("order_statuses") }}),
 
@@ -7,6 +9,7 @@ with
             {{ address_part("shipping_address", -2) }} as city,
             {{ address_part("shipping_address", -1) }} as state
         from {{ ref("stg_orders") }}
+        where {{ unbuilt("orders") }}
     ),
 
     final as (

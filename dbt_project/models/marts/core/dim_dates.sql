@@ -15,11 +15,11 @@
 {%- set months = "'January,February,March,April,May,June,July,August,September,October,November,December'" %}
 
 with
-    spine as ({{ dbt.date_spine("day", opening, as_of()) }}),
+    spine as ({{ calendar(opening, as_of()) }}),
 
     days as (
         select
-            cast(date_day as date) as date_day,
+            date_day,
             -- 1900-01-01 was a Monday
             {{ dbt.datediff("cast('1900-01-01' as date)", "date_day", "day") }} % 7
             + 1 as weekday
