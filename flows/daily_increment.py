@@ -6,6 +6,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.ingest import WORKERS, ingest
 from flows.occasion import occasion, yesterday
 from flows.parameters import Day, Share, StackName
+from tasks.announce import announce
 from tasks.balance import IngestReport
 from tasks.begin import begin_increment
 
@@ -28,7 +29,9 @@ def daily_increment(
         max_bad: Share of bad records at which a table fails before it commits (ten are always tolerated).
     """
     run = begin_increment(occasion(stack, generate, max_bad), day or yesterday())
-    return ingest(run)
+    report = ingest(run)
+    announce(run)
+    return report
 
 
 if __name__ == "__main__":

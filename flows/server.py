@@ -24,7 +24,8 @@ from blocks.stack import home
 from tasks.errors import PipelineError
 
 _PATIENCE_SECONDS = 90
-_DASHBOARD_PORT = 4200  # where Prefect's documentation and clients expect a local server
+DASHBOARD_PORT = 4200
+"""Where Prefect's documentation and clients expect a local server."""
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Registering every installed integration's blocks imports them all: 6 of the 11 seconds that a start takes.
@@ -35,15 +36,16 @@ _SETTINGS = {
 
 
 @contextmanager
-def prefect_api() -> Iterator[str]:
+def prefect_api(port: int = 0) -> Iterator[str]:
     """The address of the Prefect API to use: the one that is configured, else a server for as long as the block lasts.
 
-    The server keeps its runs in the embedded stack's home, prints nothing, and ends even if this process is killed.
+    The server keeps its runs in the embedded stack's home, prints nothing, and ends even if this process is killed. It
+    listens on that port of loopback, or on any that is free.
     """
     if configured := PREFECT_API_URL.value():
         yield configured
         return
-    port = _free_port()
+    port = _free_port(port)
     process = start_server(port)
     url = f"http://127.0.0.1:{port}/api"
     try:
@@ -72,7 +74,7 @@ def start_server(port: int) -> "subprocess.Popen[bytes]":
     log = (folder / "server.log").open("ab")
     return subprocess.Popen(
         [sys.executable, "-m", "flows.server", str(port), str(os.getpid())],
-        env=os.environ | _environment(folder),
+        env=os.environ | _environment(folder) | {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -88,9 +90,13 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def _free_port(wanted: int = 0) -> int:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise PipelineError(f"Port {wanted} is taken: end what listens there, or set PREFECT_API_URL.") from error
         return int(listener.getsockname()[1])
 
 
@@ -126,8 +132,8 @@ def main(arguments: list[str]) -> None:
         _serve(int(arguments[0]))
         return
     os.environ.update(_environment(home() / "prefect"))
-    Console().print(f"The dashboard is at http://127.0.0.1:{_DASHBOARD_PORT} until Ctrl-C.")
-    _serve(_DASHBOARD_PORT)
+    Console().print(f"The dashboard is at http://127.0.0.1:{DASHBOARD_PORT} until Ctrl-C.")
+    _serve(DASHBOARD_PORT)
 
 
 if __name__ == "__main__":

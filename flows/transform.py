@@ -4,7 +4,8 @@ from prefect import flow
 
 from flows.occasion import occasion
 from flows.parameters import Day, Observability, StackName
-from tasks.transform import TransformReport, build, mark, plan_build
+from tasks.publish import publish_shop
+from tasks.transform import TransformReport, build, document, mark, plan_build
 
 
 @flow(name="transform", flow_run_name="{stack} transform")
@@ -18,7 +19,7 @@ def transform(
     """Build and test dbt's models from what the warehouse's raw layer holds.
 
     Every model sees the same cut: the batches of days before `as_of`. A complete build is noted in `raw._built`, so
-    that the next one processes only what was loaded since.
+    that the next one processes only what was loaded since, and documented: the run links the page.
 
     Args:
         stack: Name of the stack: local, or a saved Stack block document.
@@ -31,6 +32,8 @@ def transform(
     report = build(cut, select or [], observability)
     if not select:
         mark(cut)
+        document(cut)
+        publish_shop(stack, cut.as_of)
     return report
 
 

@@ -9,9 +9,11 @@ from tasks.lake.history import Appended, Extracted, append_batch
 from tasks.plan import Run
 from tasks.retry import RETRY
 from tasks.tables import TABLES
+from tasks.timing import timed
 
 
 @task(task_run_name="append {table} {run.day}", **RETRY)
+@timed
 def append(run: Run, table: str, extracted: Sequence[Extracted]) -> Appended:
     """Commit the next revision of the run's batch of `table`, if there is anything new.
 

@@ -83,26 +83,43 @@ def invoke_dbt(manifest: Any, arguments: list[str], on_event: OnEvent) -> Any:
     return dbtRunner(manifest=manifest, callbacks=[on_event]).invoke(arguments)
 
 
-def build(
+def build(  # noqa: PLR0913 (all are named where it is called)
     *,
     home: Path,
     environment: Mapping[str, str],
     as_of: date,
+    simulated: bool = False,
+    target: str | None = None,
     full_refresh: bool = False,
     select: Sequence[str] = (),
     on_node: OnNode | None = None,
     invoke: Invoke = invoke_dbt,
 ) -> BuildReport:
-    """Build and test the models with all batches before `as_of`; see `run_dbt` for the rest."""
+    """Build and test the models with all batches before `as_of`; see `run_dbt` for the rest.
+
+    Of a `simulated` shop, whose every event is known, some tests ask more.
+    """
     command = ["build", *(["--full-refresh"] if full_refresh else []), *(["--select", *select] if select else [])]
-    variables = {"as_of": as_of.isoformat()}
-    return run_dbt(command, home=home, environment=environment, variables=variables, on_node=on_node, invoke=invoke)
+    variables = {"as_of": as_of.isoformat(), "simulated": simulated}
+    return run_dbt(
+        command,
+        home=home,
+        environment=environment,
+        variables=variables,
+        target=target,
+        on_node=on_node,
+        invoke=invoke,
+    )
 
 
-def docs_generate(*, home: Path, environment: Mapping[str, str], as_of: date) -> Path:
-    """Write the documentation of the project and its tables as one HTML file, and return its path."""
+def docs_generate(*, home: Path, environment: Mapping[str, str], as_of: date, target: str | None = None) -> Path:
+    """Write the documentation of the project and its tables as one HTML file, and return its path.
+
+    It shows the models as written: compiling all of them once more would be work of its own, every day.
+    """
+    command = ["docs", "generate", "--static", "--no-compile"]
     variables = {"as_of": as_of.isoformat()}
-    report = run_dbt(["docs", "generate", "--static"], home=home, environment=environment, variables=variables)
+    report = run_dbt(command, home=home, environment=environment, variables=variables, target=target)
     return report.target / "static_index.html"
 
 
@@ -136,7 +153,7 @@ def run_dbt(
         result = _run(command, _options(folder, target), variables, on_event, invoke)
         report = BuildReport(_nodes(result.result), time.perf_counter() - started, folder / "target")
     if not result.success:
-        raise TransformError(_explain(command[0], report, result.exception, folder / "logs" / "dbt.log"))
+        raise TransformError(_explain(command[0], report, result.exception, folder / "logs" / "dbt.log"), report.nodes)
     return report
 
 

@@ -17,6 +17,7 @@ from tasks.plan import Run
 from tasks.retry import RETRY
 from tasks.source.postgres import Source
 from tasks.tables import TABLES, Home, Table
+from tasks.timing import timed
 from tasks.window import Chunk, Window, plan_chunks
 
 
@@ -32,7 +33,7 @@ class Take:
 @contextmanager
 def one_snapshot(run: Run) -> Iterator[str]:
     """Hold the source database at one instant; what it yields lets every task of the run read that instant."""
-    with Stack.named(run.stack).open_source().snapshot() as snapshot:
+    with Stack.named(run.stack).open_reader().snapshot() as snapshot:
         yield snapshot
 
 
@@ -45,7 +46,7 @@ def find(run: Run, table: str, snapshot: str) -> tuple[Take, ...]:
     stack = Stack.named(run.stack)
     if TABLES[table].home is Home.JSON:
         return _feeds(stack.open_lake(), run, TABLES[table])
-    return _chunks(stack.open_source(), run, table, snapshot)
+    return _chunks(stack.open_reader(), run, table, snapshot)
 
 
 def _feeds(lake: Lake, run: Run, table: Table) -> tuple[Take, ...]:
@@ -64,6 +65,7 @@ def _chunks(source: Source, run: Run, table: str, snapshot: str) -> tuple[Take, 
 
 
 @task(task_run_name="extract {take.table} {run.day}", **RETRY)
+@timed
 def extract(run: Run, take: Take, snapshot: str) -> Extracted:
     """Take one feed or one chunk: good records into extracted, bad ones into quarantine.
 
@@ -72,7 +74,7 @@ def extract(run: Run, take: Take, snapshot: str) -> Extracted:
     stack, table = Stack.named(run.stack), TABLES[take.table]
     lake = stack.open_lake()
     if take.chunk is not None:
-        rows = stack.open_source().copy_out(table, take.chunk, run.as_of, snapshot)
+        rows = stack.open_reader().copy_out(table, take.chunk, run.as_of, snapshot)
         extracted = extract_rows(lake, table, take.chunk, rows, run.day, run.as_of)
     elif take.feed is not None:
         extracted = extract_feed(lake, table, take.feed, run.day, run.as_of)

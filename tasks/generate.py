@@ -7,12 +7,14 @@ from tasks.lake.feeds import write_feed
 from tasks.plan import Run
 from tasks.retry import RETRY
 from tasks.tables import TABLES, Home
+from tasks.timing import Work, timed
 from tasks.window import Chunk
 
 
 @task(task_run_name="generate {chunk.table} {run.day}", **RETRY)
-def generate(run: Run, chunk: Chunk) -> int:
-    """Write one chunk of the shop's records as of the run's day; the number of records made.
+@timed
+def generate(run: Run, chunk: Chunk) -> Work:
+    """Write one chunk of the shop's records as of the run's day.
 
     Doing it again replaces the same feed by the same bytes and finds the same rows in Postgres.
     """
@@ -24,4 +26,4 @@ def generate(run: Run, chunk: Chunk) -> int:
         write_feed(stack.open_lake(), table, run.day, str(chunk), records)
     else:
         stack.open_source().upsert(table, records)
-    return records.num_rows
+    return Work(records.num_rows)

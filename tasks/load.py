@@ -7,11 +7,13 @@ from tasks.lake.manifests import read_manifest, revisions
 from tasks.plan import Run
 from tasks.retry import RETRY
 from tasks.tables import TABLES
+from tasks.timing import Work, timed
 
 
 @task(task_run_name="load {table} {run.day}", **RETRY)
-def load(run: Run, table: str) -> int:
-    """Load every committed revision of `table` that the warehouse's ledger lacks, oldest first; the rows loaded.
+@timed
+def load(run: Run, table: str) -> Work:
+    """Load every committed revision of `table` that the warehouse's ledger lacks, oldest first.
 
     A warehouse that was down, restored or dropped catches up here from the history alone.
     """
@@ -25,4 +27,4 @@ def load(run: Run, table: str) -> int:
             if warehouse.load(lake, TABLES[table], manifest, run.id, run.started):
                 rows += manifest.rows
     get_run_logger().info("%s: %s rows loaded", table, f"{rows:,}")
-    return rows
+    return Work(rows)

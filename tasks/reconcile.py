@@ -10,14 +10,22 @@ from tasks.balance import Balance, IngestReport, audit, balance
 from tasks.errors import ReconcileError
 from tasks.lake.history import Appended
 from tasks.plan import Run
+from tasks.publish import publish_run
 from tasks.retry import RETRY
 
 
 @task(task_run_name="reconcile {run.day}", **RETRY)
-def reconcile(run: Run, appended: Sequence[Appended], failures: Mapping[str, str], full: bool = False) -> IngestReport:
-    """Balance the tables of a run in source, history and warehouse, and publish the balance sheet as an artifact.
+def reconcile(
+    run: Run,
+    appended: Sequence[Appended],
+    failures: Mapping[str, str],
+    seconds: Mapping[str, float],
+    full: bool = False,
+) -> IngestReport:
+    """Balance the tables of a run in source, history and warehouse, and publish report and balance sheet as artifacts.
 
-    `failures` are the tables that did not get this far, with the reason; `full` audits the whole history of each
+    `failures` are the tables that did not get this far, with the reason; `seconds` is the time that the run's tasks
+    worked on each; `full` audits the whole history of each
     table too. Raises `ReconcileError` naming every table that failed or does not add up.
     """
     stack = Stack.named(run.stack)
@@ -25,6 +33,7 @@ def reconcile(run: Run, appended: Sequence[Appended], failures: Mapping[str, str
     with stack.open_warehouse() as warehouse:
         report = IngestReport(run.stack, run.day, tuple(balance(lake, warehouse, done) for done in appended))
         audited = {done.table: audit(lake, warehouse, done.table) for done in appended if full}
+    publish_run(lake, report, seconds, failures)
     create_table_artifact(
         key="balance-sheet", table=[_row(line) for line in report.tables], description=f"{run.stack} {run.day}"
     )

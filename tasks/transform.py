@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from blocks.stack import Stack
 from tasks import dbt
 from tasks.dbt import NodeResult, OnEvent
-from tasks.errors import ParameterError
+from tasks.errors import ParameterError, TransformError
+from tasks.lake import meta, paths
 from tasks.plan import Occasion
+from tasks.publish import publish_build
 from tasks.retry import RETRY
 from tasks.tables import TABLES
 from tasks.warehouse.protocol import Revision
@@ -27,12 +29,16 @@ _PATIENCE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Cut:
-    """What one build sees: the batches before `as_of`; `revisions` are those that it is the first to process."""
+    """What one build sees: the batches before `as_of`; `revisions` are those that it is the first to process.
+
+    Of a `simulated` shop, whose every event is known, tests that only warn of a real one are errors.
+    """
 
     occasion: Occasion
     as_of: date
     revisions: tuple[Revision, ...]
     full_refresh: bool
+    simulated: bool
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,9 @@ def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool) -> Cu
     Raises `ParameterError` if raw is empty, if `as_of` is later than what all tables have loaded, or if it is before
     that of the last build without `full_refresh`.
     """
-    with Stack.named(occasion.stack).open_warehouse() as warehouse:
+    stack = Stack.named(occasion.stack)
+    info = meta.read(stack.open_lake())
+    with stack.open_warehouse() as warehouse:
         warehouse.prepare(TABLES.values())
         newest, last = warehouse.newest_cut(TABLES), warehouse.last_as_of()
         if newest is None:
@@ -72,26 +80,40 @@ def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool) -> Cu
         if full_refresh:
             warehouse.clear_built()
         full_refresh = full_refresh or last is None  # no build, or one that died in the midst of a full refresh
-        return Cut(occasion, as_of, tuple(warehouse.unbuilt(as_of)), full_refresh)
+        revisions = tuple(warehouse.unbuilt(as_of))
+    return Cut(occasion, as_of, revisions, full_refresh, simulated=info is not None and info.simulated)
 
 
 @task(task_run_name="dbt build as of {cut.as_of}", **RETRY)
 def build(cut: Cut, select: Sequence[str], observability: str) -> TransformReport:
     """Build and test the models, and publish the result of each as an artifact; `TransformError` names what failed."""
     stack = Stack.named(cut.occasion.stack)
-    report = dbt.build(
+    try:
+        report = _built(cut, stack, select, observability)
+    except TransformError as error:
+        _publish(cut, stack, error.nodes)
+        raise
+    _publish(cut, stack, report.nodes)
+    return TransformReport(cut.occasion.stack, cut.as_of, report.nodes, report.seconds)
+
+
+def _built(cut: Cut, stack: Stack, select: Sequence[str], observability: str) -> dbt.BuildReport:
+    return dbt.build(
         home=Path(stack.workspace),
-        environment=stack.warehouse.dbt_environment(),
+        environment=stack.dbt_environment(),
+        target=stack.dbt_target(),
         as_of=cut.as_of,
+        simulated=cut.simulated,
         full_refresh=cut.full_refresh,
         select=select,
         on_node=_logged(),
         invoke=as_task_runs if observability == "nodes" else dbt.invoke_dbt,
     )
-    create_table_artifact(
-        key="dbt-build", table=[_row(node) for node in report.nodes], description=f"as of {cut.as_of}"
-    )
-    return TransformReport(cut.occasion.stack, cut.as_of, report.nodes, report.seconds)
+
+
+def _publish(cut: Cut, stack: Stack, nodes: Sequence[NodeResult]) -> None:
+    publish_build(stack, cut.occasion.stack, cut.as_of, nodes)
+    create_table_artifact(key="dbt-build", table=[_row(node) for node in nodes], description=f"as of {cut.as_of}")
 
 
 @task(task_run_name="mark built as of {cut.as_of}", **RETRY)
@@ -100,6 +122,27 @@ def mark(cut: Cut) -> int:
     with Stack.named(cut.occasion.stack).open_warehouse() as warehouse:
         warehouse.mark_built(cut.revisions, cut.as_of, cut.occasion.id, cut.occasion.started)
     return len(cut.revisions)
+
+
+@task(task_run_name="document as of {cut.as_of}", **RETRY)
+def document(cut: Cut) -> str:
+    """Make the documentation, keep it in the lake, and link it from the run; the address of the page on this machine.
+
+    It is one file, `docs/index.html` in the lake, that any browser opens.
+    """
+    stack = Stack.named(cut.occasion.stack)
+    page = dbt.docs_generate(
+        home=Path(stack.workspace), environment=stack.dbt_environment(), as_of=cut.as_of, target=stack.dbt_target()
+    )
+    lake = stack.open_lake()
+    lake.write(paths.DOCS_PAGE, page.read_bytes())
+    create_link_artifact(
+        key="dbt-docs",
+        link=page.as_uri(),
+        link_text=f"The models of {cut.occasion.stack} as of {cut.as_of}",
+        description=f"Kept as `{paths.DOCS_PAGE}` in {lake.address}.",
+    )
+    return page.as_uri()
 
 
 def _logged() -> Callable[[NodeResult], None]:

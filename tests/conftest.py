@@ -16,7 +16,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from blocks.stack import Stack
 from flows.historical_load import historical_load
 from flows.server import prefect_api
+from flows.transform import transform
 from tasks.source import embedded
+from tests import s3_server
+from tests.s3_server import S3Server
 
 ROOT = Path(__file__).parents[1]
 
@@ -142,7 +145,36 @@ def copied(loaded: Path) -> Callable[[Path], Stack]:
     return copy
 
 
+@pytest.fixture(scope="session")
+def marts(copied: Callable[[Path], Stack], prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The history of `loaded` with its marts built by the flow; tests leave raw and marts as they are."""
+    stack = copied(tmp_path_factory.mktemp("marts") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECOMMERCE_HOME", stack.workspace)
+        patch.setenv("PREFECT_API_URL", prefect_url)
+        report = transform()
+    assert len(report.nodes) > 60
+    assert report.warnings == ()
+    return stack
+
+
 @pytest.fixture
 def shop(copied: Callable[[Path], Stack], home: Path) -> Stack:
     """A stack of its own with the history of `loaded`."""
     return copied(home)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server that all tests of the session share; each makes a bucket of its own."""
+    with s3_server.served() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def snowflake() -> Iterator[dict[str, Any]]:
+    """How to connect to a Snowflake emulator that all tests of the session share; each names a database of its own."""
+    from tests import snowflake_server
+
+    with snowflake_server.served() as connection:
+        yield connection

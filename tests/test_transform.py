@@ -1,6 +1,6 @@
 """The transform flow: which cut it takes, what it notes, how it names what failed, and the task runs of its nodes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from time import monotonic
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterName
 from prefect.events.worker import EventsWorker
 
 from blocks.stack import Stack
@@ -26,20 +26,12 @@ def built(stack: Stack) -> list[tuple[Any, ...]]:
         return warehouse.query('select "table", batch, revision, as_of from raw._built order by all')
 
 
-@pytest.fixture(scope="module")
-def marts(
-    copied: Callable[[Path], Stack], prefect_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
-    """A stack with its marts built as of the end of its history, whose tests leave raw and marts as they are."""
-    stack = copied(tmp_path_factory.mktemp("marts") / "home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ECOMMERCE_HOME", stack.workspace)
-        patch.setenv("PREFECT_API_URL", prefect_url)
-        report = transform()
-        assert report.as_of == END_OF_HISTORY
-        assert len(report.nodes) > 60
-        assert report.warnings == ()
-        yield stack
+@pytest.fixture(autouse=True)
+def on_marts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the flow run on the built stack in tests that ask for it; those with a `home` of their own choose that."""
+    if "marts" in request.fixturenames and "home" not in request.fixturenames:
+        monkeypatch.setenv("ECOMMERCE_HOME", request.getfixturevalue("marts").workspace)
+        monkeypatch.setenv("PREFECT_API_URL", request.getfixturevalue("prefect_url"))
 
 
 def test_complete_build_is_noted_and_a_part_is_not(marts: Stack, copied: Callable[[Path], Stack], home: Path) -> None:
@@ -132,8 +124,19 @@ def test_node_that_fails_without_an_event_still_fails_the_build(marts: Stack) ->
     with pytest.raises(TransformError, match=r"model stg_categories: .*the log is full"):
         dbt.build(
             home=Path(marts.workspace),
-            environment=marts.warehouse.dbt_environment(),
+            environment=marts.dbt_environment(),
             as_of=END_OF_HISTORY,
             select=["stg_categories"],
             on_node=on_node,
         )
+
+
+def test_documentation_is_kept_with_the_stack_and_linked(marts: Stack) -> None:
+    page = marts.open_lake().read("docs/index.html").decode()
+    assert "One row per order item of any order, cancelled ones included" in page
+    with get_client(sync_client=True) as client:
+        named = ArtifactFilter(key=ArtifactFilterKey(any_=["dbt-docs"]))
+        linked = client.read_artifacts(artifact_filter=named)
+    local = Path(marts.workspace, "dbt", "target", "static_index.html")
+    assert any(local.as_uri() in str(artifact.data) for artifact in linked)
+    assert local.read_text() == page

@@ -1,0 +1,204 @@
+"""Prepare a Prefect server for a stack: its work pool and queues, limits, automations and deployments.
+
+`python -m flows.setup [--stack local] [--pool process] [--notify slack-webhook/ops]`; running it again is safe and
+brings everything to what this code says.
+"""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import cyclopts
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect.states import StateType
+
+from flows.cli import CONSOLE, said_in_one_sentence
+from flows.image import ROOT
+from tasks.errors import ParameterError, PipelineError
+
+Pool = Literal["docker", "process"]
+
+HEARTBEAT_SECONDS = 30
+"""How often a run says that it lives; the least that Prefect allows."""
+SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
+"""How long a run may say nothing before it counts as crashed: one heartbeat may be late, another lost."""
+
+LATE_AFTER = timedelta(minutes=10)
+
+_QUEUES = {"default": 1, "low": 10}
+_QUEUE_MEANS = {"default": "Daily runs and builds.", "low": "Historical loads, after everything else."}
+_ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
+_OURS = {"prefect.resource.id": "prefect.tag.ecommerce", "prefect.resource.role": "tag"}
+_RUN = "{{ flow.name }}: {{ flow_run.name }}"
+_TOLD = (
+    "{{ flow.name }} run {{ flow_run.name }} is {{ flow_run.state.name }}.\n"
+    "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}\nWhat to do is in docs/runbook.md."
+)
+
+app = cyclopts.App(name="python -m flows.setup", version_flags=[], help_format="plaintext")
+
+
+@app.default
+def setup(
+    *,
+    stack: Annotated[str, cyclopts.Parameter(env_var="ECOMMERCE_STACK")] = "local",
+    pool: Annotated[Pool, cyclopts.Parameter(env_var="ECOMMERCE_POOL")] = "process",
+    notify: Annotated[str | None, cyclopts.Parameter(env_var="ECOMMERCE_NOTIFY")] = None,
+) -> None:
+    """Create what a stack needs on the Prefect server that PREFECT_API_URL names.
+
+    Args:
+        stack: Name of the stack: local, or a saved Stack block document.
+        pool: Where runs run: in containers, or in processes of the worker's machine.
+        notify: Block to notify of failed, crashed and late runs, as type/name, such as slack-webhook/ops.
+    """
+    api = PREFECT_API_URL.value()
+    if not api:
+        raise ParameterError("Which Prefect server? Set PREFECT_API_URL, such as http://127.0.0.1:4200/api.")
+    with get_client(sync_client=True) as client:
+        create_pool(client, pool)
+        create_automations(client, notify)
+    deploy(api, stack, pool)
+    CONSOLE.print(f"Stack {stack!r} is deployed to the pool ecommerce-{pool}.")
+
+
+def create_pool(client: SyncPrefectClient, pool: Pool) -> None:
+    """Create or update the work pool, and its queues: the low one is served when the default one is empty."""
+    name = f"ecommerce-{pool}"
+    client.create_work_pool(WorkPoolCreate(name=name, type=pool, base_job_template=job_template(pool)), overwrite=True)
+    for queue, priority in _QUEUES.items():
+        try:
+            found = client.read_work_queue_by_name(queue, work_pool_name=name)
+        except ObjectNotFound:
+            found = client.create_work_queue(queue, work_pool_name=name)
+        client.update_work_queue(found.id, priority=priority, description=_QUEUE_MEANS[queue])
+
+
+def job_template(pool: Pool) -> dict[str, Any]:
+    """How a pool runs a flow: the worker's own template with our defaults, which the dashboard shows and can change."""
+    if pool == "docker":
+        from prefect_docker.worker import DockerWorker as Worker
+    else:
+        from prefect.workers.process import ProcessWorker as Worker
+    template = Worker.get_default_base_job_template()
+    for variable, default in (_docker_defaults() if pool == "docker" else _process_defaults()).items():
+        template["variables"]["properties"][variable]["default"] = default
+    return template
+
+
+def _process_defaults() -> dict[str, Any]:
+    return {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}}
+
+
+def _docker_defaults() -> dict[str, Any]:
+    """A container that can write only to its own /tmp and to the stack's home, as nobody special, and then is gone.
+
+    Its memory holds the 0.73 GiB of a load at scale 10 and dbt beside it.
+    """
+    network = os.environ.get("ECOMMERCE_NETWORK", "bridge")
+    return _process_defaults() | {
+        "auto_remove": True,
+        "mem_limit": "2g",
+        "volumes": [f"{os.environ.get('ECOMMERCE_VOLUME', 'ecommerce')}:/var/lib/ecommerce"],
+        **({"network_mode": network} if network in ("bridge", "host") else {"networks": [network]}),
+        "container_create_kwargs": {
+            "user": "10001:10001",
+            "read_only": True,
+            "tmpfs": {"/tmp": "size=1g,mode=1777"},  # noqa: S108 (the container's own)
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "init": True,
+        },
+    }
+
+
+def create_automations(client: SyncPrefectClient, notify: str | None, silence: int = SILENCE_SECONDS) -> None:
+    """Create or update the automations: a silent run is crashed, and what goes wrong is told to the block `notify`."""
+    wanted = [_crash_silent_runs(silence)]
+    if notify:
+        block = _block(client, notify)
+        wanted += [_tell(block, "Failed"), _tell(block, "Crashed"), _tell(block, "Late")]
+    for automation in wanted:
+        existing = client.read_automations_by_name(automation.name)
+        if existing:
+            client.update_automation(existing[0].id, automation)
+        else:
+            client.create_automation(automation)
+
+
+def _crash_silent_runs(silence: int) -> AutomationCore:
+    """A run whose worker died stays Running for ever, and holds its deployment's only slot: nobody else ends it."""
+    heartbeat = "prefect.flow-run.heartbeat"
+    return AutomationCore(
+        name="ecommerce: end runs that fell silent",
+        description="A run that neither ends nor says that it lives has lost its worker.",
+        trigger=EventTrigger(
+            after={heartbeat},
+            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in _ENDED)},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=ResourceSpecification(_OURS),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=silence),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, message=f"It said nothing for {silence} s: its worker or machine is gone."
+            )
+        ],
+    )
+
+
+def _tell(block: UUID, state: str) -> AutomationCore:
+    return AutomationCore(
+        name=f"ecommerce: tell of {state.lower()} runs",
+        trigger=EventTrigger(
+            expect={f"prefect.flow-run.{state}"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=ResourceSpecification(_OURS),
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[SendNotification(block_document_id=block, subject=f"{_RUN} {state.lower()}", body=_TOLD)],
+    )
+
+
+def _block(client: SyncPrefectClient, notify: str) -> UUID:
+    kind, _, name = notify.partition("/")
+    try:
+        return client.read_block_document_by_name(name, kind, include_secrets=False).id
+    except ObjectNotFound as error:
+        raise ParameterError(
+            f"There is no block {notify!r} to notify: create one in the dashboard, and name it as type/name."
+        ) from error
+
+
+def deploy(api: str, stack: str, pool: Pool) -> None:
+    """Deploy all that prefect.yaml names; `PipelineError` with Prefect's own words if that fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        env=os.environ | {"PREFECT_API_URL": api, "ECOMMERCE_STACK": stack, "ECOMMERCE_POOL": pool},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise PipelineError(f"prefect deploy failed: {(done.stdout + done.stderr).strip()[-2_000:]}")
+
+
+if __name__ == "__main__":
+    with said_in_one_sentence():
+        app()

@@ -1,0 +1,241 @@
+"""The deployments of prefect.yaml, as a server has them and as a worker of processes runs them."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import psutil
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.flows import Flow
+from prefect.utilities.importtools import import_object
+
+from blocks.stack import Stack
+from flows.setup import create_automations, setup
+from flows.ui import worker_of
+from tasks.announce import COMPLETED
+from tasks.source import embedded
+from tests.conftest import ROOT
+
+FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+FLOWS = ("historical-load", "daily-increment", "transform")
+PATIENCE_SECONDS = 90
+SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
+
+
+class Server:
+    """The API of the server, as the dashboard uses it."""
+
+    def __init__(self, api: str) -> None:
+        self.api = api
+        self._client = httpx.Client(base_url=api, timeout=30)
+
+    def post(self, path: str, json: Any = None, **body: Any) -> httpx.Response:
+        """The answer to a request; a busy server's 503 is asked again, as Prefect's own client does."""
+        return until(
+            lambda: None if (answer := self._client.post(path, json=json or body)).status_code == 503 else answer
+        )
+
+    def deployment(self, flow: str) -> dict[str, Any]:
+        return self._client.get(f"/deployments/name/{flow}/{flow}-local").json()
+
+    def automations(self) -> dict[str, dict[str, Any]]:
+        return {found["name"]: found for found in self.post("/automations/filter").json()}
+
+    def start(self, flow: str, **parameters: Any) -> str:
+        """Start a run as the dashboard does; its id."""
+        made = self.post(
+            f"/deployments/{self.deployment(flow)['id']}/create_flow_run",
+            parameters=parameters,
+            state={"type": "SCHEDULED"},
+        )
+        assert made.status_code == 201, made.text
+        return made.json()["id"]
+
+    def schedule(self, flow: str, **parameters: Any) -> None:
+        """Give a deployment a schedule that is due now, and have the server make the run that its scheduler would."""
+        path, now = f"/deployments/{self.deployment(flow)['id']}", datetime.now(UTC)
+        schedule = {"interval": 86_400, "anchor_date": (now + timedelta(seconds=1)).isoformat(), "timezone": "UTC"}
+        made = self.post(f"{path}/schedules", json=[{"schedule": schedule, "active": True, "parameters": parameters}])
+        assert made.status_code == 201, made.text
+        self.post(f"{path}/schedule", json={"end_time": (now + timedelta(seconds=20)).isoformat(), "min_runs": 1})
+
+    def run(self, run: str) -> dict[str, Any]:
+        return self._client.get(f"/flow_runs/{run}").json()
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """The runs of a deployment that are due, or were, oldest first."""
+        due = {"expected_start_time": {"before_": (datetime.now(UTC) + timedelta(seconds=30)).isoformat()}}
+        deployment = {"id": {"any_": [self.deployment(flow)["id"]]}}
+        return self.post(
+            "/flow_runs/filter", deployments=deployment, flow_runs=due, sort="EXPECTED_START_TIME_ASC"
+        ).json()
+
+    def heard(self, event: str, run: str) -> bool:
+        resource = {"id": [f"prefect.flow-run.{run}"]}
+        found = self.post("/events/filter", filter={"event": {"name": [event]}, "resource": resource})
+        return found.json()["total"] > 0
+
+    def ended(self, run: str) -> dict[str, Any]:
+        """The run, once it has ended."""
+        until(lambda: self.run(run)["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"))
+        return self.run(run)
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """What `condition` says as soon as it says something."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while (found := condition()) is None or found is False or found in ([], ""):
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server to which the embedded stack is deployed, without its schedules' runs afterwards."""
+    server = Server(prefect_url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", prefect_url)
+        patch.setenv("ECOMMERCE_HOME", str(tmp_path_factory.mktemp("deployed") / "home"))
+        setup(stack="local", pool="process")
+        yield server
+        with get_client(sync_client=True) as client:
+            for flow in FLOWS:
+                client.delete_deployment(server.deployment(flow)["id"])
+            for name in server.automations():
+                if name.startswith("ecommerce"):
+                    client.delete_automation(server.automations()[name]["id"])
+
+
+@pytest.fixture(scope="module")
+def stack(server: Server, copied: Callable[[Path], Stack]) -> Iterator[Stack]:
+    """The stack `local` of the worker, which holds December 2024."""
+    from blocks.stack import home
+
+    yield copied(home())
+    embedded.start(home() / "postgres")  # a killed run leaves its server behind
+    embedded.stop(home() / "postgres")
+
+
+def days_in(stack: Stack, relation: str, column: str) -> set[str]:
+    with duckdb.connect(stack.warehouse.path, read_only=True) as database:
+        return {str(day) for (day,) in database.sql(f"select distinct {column} from {relation}").fetchall()}
+
+
+def test_the_file_deploys_one_of_each_flow_per_stack() -> None:
+    names = [deployment["name"] for deployment in FILE["deployments"]]
+    assert names == [f"{flow}-{{{{ $ECOMMERCE_STACK }}}}" for flow in FLOWS]
+    assert next(iter(FILE["pull"][0])) == "prefect.deployments.steps.set_working_directory"
+
+
+@pytest.mark.parametrize("deployment", FILE["deployments"], ids=FLOWS)
+def test_each_entrypoint_imports(deployment: dict[str, Any]) -> None:
+    assert isinstance(import_object(deployment["entrypoint"]), Flow)
+
+
+@pytest.mark.parametrize("stated", FILE["deployments"], ids=FLOWS)
+def test_the_server_has_what_the_file_states(server: Server, stated: dict[str, Any]) -> None:
+    found = server.deployment(stated["entrypoint"].rpartition(".")[2].replace("_", "-"))
+    schedules = {
+        s["slug"]: (s["schedule"]["cron"], s["schedule"]["timezone"], s["parameters"]) for s in found["schedules"]
+    }
+    assert schedules == {s["slug"]: (s["cron"], "UTC", s.get("parameters", {})) for s in stated["schedules"]}
+    assert found["entrypoint"] == stated["entrypoint"]
+    assert found["global_concurrency_limit"]["limit"] == 1
+    assert found["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+    assert found["enforce_parameter_schema"]
+    assert found["parameters"] == {"stack": "local"}
+    assert found["work_pool_name"] == "ecommerce-process"
+    assert found["work_queue_name"] == stated["work_pool"]["work_queue_name"]
+    assert found["pull_steps"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
+    assert set(found["tags"]) == {"ecommerce", "stack:local"}
+
+
+def test_daily_runs_come_before_historical_ones(server: Server) -> None:
+    with get_client(sync_client=True) as client:
+        priorities = {
+            queue: client.read_work_queue_by_name(queue, work_pool_name="ecommerce-process").priority
+            for queue in ("default", "low")
+        }
+    assert server.deployment("historical-load")["work_queue_name"] == "low"
+    assert server.deployment("historical-load")["schedules"] == []
+    assert priorities["default"] < priorities["low"]
+
+
+def test_a_complete_increment_triggers_transform_and_nothing_else_does(server: Server) -> None:
+    (trigger,) = (a for a in server.automations().values() if a["actions"][0]["type"] == "run-deployment")
+    assert trigger["trigger"]["expect"] == [COMPLETED]
+    assert trigger["trigger"]["match"] == {"prefect.resource.id": "ecommerce.stack.local"}
+    (action,) = trigger["actions"]
+    assert action["deployment_id"] == server.deployment("transform")["id"]
+    assert action["parameters"] == {"stack": "{{ event.payload.stack }}", "as_of": "{{ event.payload.as_of }}"}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_the_form_explains_each_parameter(server: Server, flow: str) -> None:
+    parameters = server.deployment(flow)["parameter_openapi_schema"]["properties"]
+    assert all(len(parameter["description"]) > 20 for parameter in parameters.values())
+
+
+@pytest.mark.parametrize(
+    ("flow", "nonsense"),
+    [
+        ("historical-load", {"scale": -1}),
+        ("historical-load", {"seed": "blue"}),
+        ("historical-load", {"through": 7}),
+        ("daily-increment", {"max_bad": 2}),
+        ("daily-increment", {"stack": ""}),
+        ("transform", {"observability": "none"}),
+    ],
+)
+def test_the_form_refuses_nonsense(server: Server, flow: str, nonsense: dict[str, Any]) -> None:
+    refused = server.post(f"/deployments/{server.deployment(flow)['id']}/create_flow_run", parameters=nonsense)
+    assert refused.status_code == 409
+    assert next(iter(nonsense)) in refused.text
+
+
+def test_setting_up_again_changes_nothing(server: Server) -> None:
+    before = {name: found["id"] for name, found in server.automations().items() if name.startswith("ecommerce")}
+    setup(stack="local", pool="process")
+    assert {name: found["id"] for name, found in server.automations().items() if name.startswith("ecommerce")} == before
+    assert len(server.automations()) == len(before) + 1
+
+
+def test_a_scheduled_increment_is_followed_by_its_transform(server: Server, stack: Stack) -> None:
+    server.schedule("daily-increment", day="2025-01-01")
+    with worker_of("process", server.api):
+        due = until(lambda: [run for run in server.runs("daily-increment") if run["auto_scheduled"]])
+        increment = server.ended(due[0]["id"])
+        assert (increment["state_name"], increment["parameters"]["day"]) == ("Completed", "2025-01-01")
+        (triggered,) = until(lambda: server.runs("transform"))
+        built = server.ended(triggered["id"])
+    assert built["state_name"] == "Completed"
+    assert (built["parameters"]["stack"], built["parameters"]["as_of"]) == ("local", "2025-01-02")
+    assert "2025-01-01" in days_in(stack, "marts.fct_conversion_funnel", "session_date")
+    assert len(server.runs("transform")) == 1  # what transform did has triggered nothing
+
+
+def test_a_run_whose_worker_was_killed_is_reported_and_the_next_one_ends_right(server: Server, stack: Stack) -> None:
+    with get_client(sync_client=True) as client:
+        create_automations(client, None, silence=SHORTEST_SILENCE)
+    with worker_of("process", server.api) as worker:
+        killed = server.start("daily-increment", day="2025-01-02")
+        until(lambda: server.heard("prefect.flow-run.heartbeat", killed))
+        everyone = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+        for process in everyone:
+            process.kill()
+    assert server.run(killed)["state_name"] == "Running"
+    crashed = server.ended(killed)
+    assert (crashed["state_name"], crashed["state"]["message"][:15]) == ("Crashed", "It said nothing")
+    with get_client(sync_client=True) as client:
+        create_automations(client, None)
+    with worker_of("process", server.api):
+        again = server.ended(server.start("daily-increment", day="2025-01-02"))
+    assert again["state_name"] == "Completed"
+    assert "2025-01-02" in days_in(stack, "raw._batches", "batch")
