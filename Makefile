@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo ui smoke up test test-docker check format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -21,6 +21,21 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: setup ## Run the main job on this machine and show what it made
 	@$(BIN)/python -m flows.demo
 
+ui: setup ## The dashboard, a worker and the deployments, on this machine
+	@$(BIN)/python -m flows.ui
+
+smoke: setup ## Try a registered stack for real, in a corner of its own: make smoke STACK=prod
+	@$(BIN)/python -m flows.smoke $(STACK)
+
+up: setup ## The stack of compose.yaml (needs Docker)
+	@$(BIN)/python -m flows.passwords
+	@docker build --build-arg REVISION=$$(git describe --always --dirty --abbrev=12 --exclude='*') \
+	  -t $$(sed -n 's/^ECOMMERCE_IMAGE=//p' .env) .
+	@docker compose up --detach
+
+test-docker: setup ## Run the tests that need a container engine
+	@$(BIN)/python -m pytest tests/containers.py
+
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest
 
@@ -35,9 +50,12 @@ format: setup ## Format the code and the models
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/sqlfmt --quiet dbt_project
 
-lock: setup ## Resolve the dependencies anew into requirements.lock (needs uv)
+lock: setup ## Resolve the dependencies anew into the lock files (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+	@uv pip compile pyproject.toml --extra cloud --extra deploy --extra embedded --constraint requirements.lock \
+	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	  --output-file requirements-runtime.lock
 
 clean: ## Remove the environment and everything the embedded stack keeps
 	rm -rf .venv .ecommerce

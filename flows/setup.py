@@ -1,4 +1,4 @@
-"""Prepare a Prefect server for a stack: its work pool and queues, limits, automations and deployments.
+"""Prepare a Prefect server for a stack: its work pool and queues, automations and deployments.
 
 `python -m flows.setup [--stack local] [--pool process] [--notify slack-webhook/ops]`; running it again is safe and
 brings everything to what this code says.
