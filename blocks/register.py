@@ -56,7 +56,7 @@ def described(name: str) -> Stack:
         )
     found = settings.read()
     parts = found[settings.Parts]
-    s3 = found.get(settings.S3)
+    s3 = found[settings.S3] if settings.S3 in found else None  # noqa: SIM401 (it has no get)
     return Stack(
         lake=_lake(found),
         source=_source(found),

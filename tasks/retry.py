@@ -7,12 +7,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from tasks.errors import is_transient
+from tasks.errors import SnapshotLostError, is_transient
 
 
 def _may_pass(_task: "Task[Any, Any]", _run: TaskRun, state: "State[Any]") -> bool:
     error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and is_transient(error)
+    return isinstance(error, BaseException) and is_transient(error) and not isinstance(error, SnapshotLostError)
 
 
 RETRY: dict[str, Any] = {

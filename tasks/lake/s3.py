@@ -137,12 +137,15 @@ class S3Lake(Lake):
 
     def _has_conditional_writes(self) -> bool:
         """Whether the store refuses to write what is there: one that does not know the condition may ignore it."""
+        probe = f"{_PROBE}-{secrets.token_hex(8)}"  # one of its own: others may be trying the store as well
         try:
-            written = self._create_conditionally(_PROBE, b"") and self._create_conditionally(_PROBE, b"")
+            written = self._create_conditionally(probe, b"") and self._create_conditionally(probe, b"")
         except LakeError as error:
             if code_of(error) not in ("NotImplemented", "InvalidArgument", "InvalidRequest"):
                 raise
             written = True
+        finally:
+            self.delete(probe)
         if written:
             logging.getLogger(__name__).warning(
                 "%s has no conditional writes: runs exclude each other by claims, at three requests more a commit.",
