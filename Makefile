@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help setup demo ui smoke up test test-docker check format lock clean
+.PHONY: help setup demo cloud-demo ui smoke up test test-docker check format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -23,6 +23,9 @@ demo: setup ## Run the main job on this machine and show what it made
 
 ui: setup ## The dashboard, a worker and the deployments, on this machine
 	@$(BIN)/python -m flows.ui
+
+cloud-demo: setup ## The same job on S3, Postgres and Snowflake emulated on this machine, beside the embedded stack
+	@$(BIN)/python -m tests.emulated
 
 smoke: setup ## Try a registered stack for real, in a corner of its own: make smoke STACK=prod
 	@$(BIN)/python -m flows.smoke $(STACK)

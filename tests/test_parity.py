@@ -1,112 +1,100 @@
-"""The same history in DuckDB and in Snowflake's emulator: raw and every dbt model equal row for row, cents included."""
+"""One shop on both stacks, through the flows: history, raw and every dbt model are equal, cents included."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from tasks import dbt
-from tasks.lake.manifests import committed
-from tasks.lake.store import LocalLake
+from blocks.stack import LOCAL, Stack
+from flows.daily_increment import daily_increment
+from flows.historical_load import historical_load
+from flows.transform import transform
+from tasks.lake.store import Lake
+from tasks.source import embedded
 from tasks.tables import TABLES
-from tasks.warehouse.duckdb import DuckDBWarehouse
 from tasks.warehouse.protocol import Warehouse
-from tasks.warehouse.snowflake import SnowflakeWarehouse
+from tests.emulated import NAME, emulated
 
-AT = datetime(2025, 1, 2, tzinfo=UTC)
+START, THROUGH = date(2024, 12, 1), date(2024, 12, 31)
 BUILT = ("staging", "intermediate", "marts")
-
-
-@dataclass
-class Engine:
-    """A warehouse, and how dbt reaches it."""
-
-    warehouse: Warehouse
-    target: str
-    environment: Mapping[str, str]
-    home: Path
-
-    def load(self, lake: LocalLake) -> None:
-        self.warehouse.prepare(TABLES.values())
-        for table in TABLES.values():
-            for manifest in committed(lake, table.name):
-                assert self.warehouse.load(lake, table, manifest, "run", AT)
-
-    def build(self, as_of: date) -> dbt.BuildReport:
-        variables = {"as_of": as_of.isoformat()}
-        revisions = self.warehouse.unbuilt(as_of)
-        report = dbt.run_dbt(
-            ["build"], home=self.home, environment=self.environment, variables=variables, target=self.target
-        )
-        self.warehouse.mark_built(revisions, as_of, "run", AT)
-        return report
-
-    def relations(self) -> dict[str, list[str]]:
-        """The columns of every relation that dbt builds, in lower case, by `schema.name`."""
-        rows = self.warehouse.query(
-            "select lower(table_schema), lower(table_name), lower(column_name) from information_schema.columns "
-            "order by table_schema, table_name, ordinal_position"
-        )
-        found: dict[str, list[str]] = {}
-        for schema, name, column in rows:
-            if schema in BUILT:
-                found.setdefault(f"{schema}.{name}", []).append(column)
-        return found
-
-    def rows(self, relation: str, columns: list[str]) -> list[tuple[Any, ...]]:
-        order = ", ".join(f"{column} nulls first" for column in columns)
-        return self.warehouse.query(f"select {', '.join(columns)} from {relation} order by {order}")
+INCREMENTS = [THROUGH + timedelta(day) for day in range(1, 6)]
 
 
 @pytest.fixture(scope="module")
-def engines(
-    loaded: Path, snowflake: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Engine, Engine]]:
-    """DuckDB and Snowflake with the history of `loaded`."""
-    home, connection = tmp_path_factory.mktemp("parity"), snowflake | {"database": "parity"}
-    names = ("account", "user", "password", "role", "warehouse", "database", "host", "port", "protocol")
-    environment = {f"ECOMMERCE_SNOWFLAKE_{name.upper()}": str(connection[name]) for name in names}
-    path = home / "warehouse.duckdb"
-    with ExitStack() as stack:
-        opened = [stack.enter_context(DuckDBWarehouse(path)), stack.enter_context(SnowflakeWarehouse(connection))]
-        both = (
-            Engine(opened[0], "duckdb", {"ECOMMERCE_DUCKDB_PATH": str(path)}, home / "duckdb"),
-            Engine(opened[1], "snowflake", environment, home / "snowflake"),
-        )
-        for engine in both:
-            engine.load(LocalLake(loaded / "lake"))
-        yield both
+def stacks(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stack]]:
+    """The embedded and the cloud stack after a historical load, a build, five increments and a build of these."""
+    home = tmp_path_factory.mktemp("parity")
+    with pytest.MonkeyPatch.context() as patch, emulated(home) as cloud:
+        patch.setenv("ECOMMERCE_HOME", str(home / "local"))
+        patch.setenv("PREFECT_API_URL", prefect_url)
+        for name in (LOCAL, NAME):
+            historical_load(START, THROUGH, scale=0.02, stack=name)
+            transform(stack=name)
+            for day in INCREMENTS:
+                daily_increment(day, stack=name)
+            transform(stack=name)
+        yield Stack.named(LOCAL), cloud
+        embedded.stop(home / "local" / "postgres")
 
 
-def test_raw_is_equal_row_for_row(engines: tuple[Engine, Engine]) -> None:
-    duckdb, snowflake = engines
+@pytest.fixture(scope="module")
+def warehouses(stacks: tuple[Stack, Stack]) -> Iterator[list[Warehouse]]:
+    with ExitStack() as opened:
+        yield [opened.enter_context(stack.open_warehouse()) for stack in stacks]
+
+
+def test_history_is_equal_byte_for_byte(stacks: tuple[Stack, Stack]) -> None:
+    local, cloud = (parts(stack.open_lake()) for stack in stacks)
+    assert len(local) > len(TABLES)
+    assert local == cloud
+
+
+def test_raw_is_equal_row_for_row(warehouses: list[Warehouse]) -> None:
     for table in TABLES.values():
         columns = [*table.history_schema.names, "_batch", "_revision", "_part", "_cursor", "_version"]
-        rows = duckdb.rows(f"raw.{table.name}", columns)
-        assert rows
-        assert snowflake.rows(f"raw.{table.name}", columns) == rows
-        ledgers = [engine.warehouse.ledger(table.name) for engine in engines]
-        totals = [engine.warehouse.totals(table.name, None) for engine in engines]
-        assert ledgers[0] == ledgers[1] == totals[0] == totals[1]
+        local, cloud = (rows(warehouse, f"raw.{table.name}", columns) for warehouse in warehouses)
+        assert local
+        assert local == cloud
+        ledgers = [warehouse.ledger(table.name) for warehouse in warehouses]
+        totals = [warehouse.totals(table.name, None) for warehouse in warehouses]
+        assert ledgers[0] == ledgers[1]
+        assert len(ledgers[0]) == 1 + len(INCREMENTS)
+        assert totals[0] == totals[1] == {name: loaded for name, loaded in ledgers[0].items() if loaded.rows}
 
 
-def test_every_model_is_equal_row_for_row(engines: tuple[Engine, Engine]) -> None:
-    as_of = engines[0].warehouse.newest_cut(TABLES)
-    assert as_of is not None
-    for _full_then_increment in range(2):
-        reports = [engine.build(as_of) for engine in engines]
-        assert [report.failed + report.skipped for report in reports] == [(), ()]
-        assert len(reports[0].nodes) == len(reports[1].nodes)
-        relations, others = (engine.relations() for engine in engines)
-        assert relations == others
-        assert len(relations) > 30
-        differ = [
-            name
-            for name, columns in relations.items()
-            if engines[0].rows(name, columns) != engines[1].rows(name, columns)
-        ]
-        assert differ == []
+def test_every_model_is_equal_row_for_row(warehouses: list[Warehouse]) -> None:
+    local, cloud = (relations(warehouse) for warehouse in warehouses)
+    assert len(local) > 30
+    assert local == cloud
+    differ = [
+        name
+        for name, columns in local.items()
+        if rows(warehouses[0], name, columns) != rows(warehouses[1], name, columns)
+    ]
+    assert differ == []
+
+
+def parts(lake: Lake) -> dict[str, bytes]:
+    """The bytes of every part of the history, by path."""
+    found = (stored.path for stored in lake.files("history", recursive=True))
+    return {path: lake.read(path) for path in found if path.endswith(".parquet")}
+
+
+def relations(warehouse: Warehouse) -> dict[str, list[str]]:
+    """The columns of every relation that dbt builds, in lower case, by `schema.name`."""
+    columns = warehouse.query(
+        "select lower(table_schema), lower(table_name), lower(column_name) from information_schema.columns "
+        "order by table_schema, table_name, ordinal_position"
+    )
+    found: dict[str, list[str]] = {}
+    for schema, name, column in columns:
+        if schema in BUILT:
+            found.setdefault(f"{schema}.{name}", []).append(column)
+    return found
+
+
+def rows(warehouse: Warehouse, relation: str, columns: list[str]) -> list[tuple[Any, ...]]:
+    order = ", ".join(f"{column} nulls first" for column in columns)
+    return warehouse.query(f"select {', '.join(columns)} from {relation} order by {order}")
