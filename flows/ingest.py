@@ -73,6 +73,7 @@ def _finish(step: Mapping[str, Futures], progress: Progress | None = None, until
         wait(futures)
     else:
         progress.wait(futures, until)
+    return_freed_memory()
 
 
 def _seconds(steps: Sequence[Mapping[str, Futures]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ errors in text only. Through boto3 an object of 60 MB is written at 1.2 times it
 import logging
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, Literal, cast
 
@@ -54,13 +54,12 @@ class S3Lake(Lake):
     def open_output(self, path: str) -> Iterator[pa.NativeFile]:
         """Stream an object in parts of 8 MB, which appears once the block has ended."""
         upload = Upload(self.bucket, path)
-        try:
+        with ExitStack() as unfinished:
+            unfinished.callback(upload.abort)
             with pa.PythonFile(upload, mode="w") as stream:
                 yield stream
             upload.finish()
-        except BaseException:
-            upload.abort()
-            raise
+            unfinished.pop_all()
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object on the condition that there is none; by claims in a store without conditional writes."""

@@ -20,7 +20,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
@@ -400,13 +400,16 @@ def _tag(manifest: Manifest, run: str) -> dict[str, str]:
 def _transaction(cursor: SnowflakeCursor) -> Iterator[None]:
     """Commit what is done in the block, or roll it back if that raises."""
     cursor.execute("begin")
-    try:
+    with ExitStack() as uncommitted:
+        uncommitted.callback(_roll_back, cursor)
         yield
-    except BaseException:
-        with suppress(errors.Error):  # a connection that is lost cannot say so: its transaction ends by itself
-            cursor.execute("rollback")
-        raise
+        uncommitted.pop_all()
     cursor.execute("commit")
+
+
+def _roll_back(cursor: SnowflakeCursor) -> None:
+    with suppress(errors.Error):  # a connection that is lost cannot say so: its transaction ends by itself
+        cursor.execute("rollback")
 
 
 def _run(
