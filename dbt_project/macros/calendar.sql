@@ -3,15 +3,24 @@
     date_spine it asks the warehouse nothing while it compiles.
 #}
 {% macro calendar(first, until) -%}
+    with
+        opening as (select {{ first }} as first_day),
+
+        numbers as ({{ dbt.generate_series(36525) }})
+
     select
         cast(
             {{
                 dbt.dateadd(
-                    "day", "cast(generated_number as integer) - 1", "first_day"
+                    "day",
+                    "cast(numbers.generated_number as integer) - 1",
+                    "opening.first_day",
                 )
             }} as date
         ) as date_day
-    from (select {{ first }} as first_day) as opening
-    cross join ({{ dbt.generate_series(36525) }}) as numbers
-    where generated_number <= {{ dbt.datediff("first_day", until, "day") }}
+    from opening
+    cross join numbers
+    where
+        numbers.generated_number
+        <= {{ dbt.datediff("opening.first_day", until, "day") }}
 {%- endmacro %}

@@ -9,11 +9,11 @@
     {{ sales_sums() }}
 {%- endmacro %}
 
-{# The same of rows that are such sums already. #}
-{% macro sales_sums() -%}
+{# The same of rows that are such sums already, those of the relation `sales` if several are joined. #}
+{% macro sales_sums(sales=none) -%}
     {%- for measure in sales_amounts() %}
         cast(
-            sum({{ measure }}) as decimal(18, 2)
+            sum({{ sales ~ "." if sales }}{{ measure }}) as decimal(18, 2)
         ) as {{ measure }}{{ "," if not loop.last }}
     {%- endfor %}
 {%- endmacro %}

@@ -1,6 +1,6 @@
 with
     final as (
-        select *
+        select statuses.*
         from
             (
                 values

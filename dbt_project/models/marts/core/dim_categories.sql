@@ -4,7 +4,10 @@ with
     products as (select * from {{ ref("products_enriched") }}),
 
     sales as (
-        select products.category_id, sum(performance.units) as units, {{ sales_sums() }}
+        select
+            products.category_id,
+            sum(performance.units) as units,
+            {{ sales_sums("performance") }}
         from {{ ref("fct_product_performance") }} as performance
         inner join products on performance.product_id = products.product_id
         group by products.category_id

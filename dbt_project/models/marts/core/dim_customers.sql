@@ -68,5 +68,6 @@ with
         left join rfm on customers.customer_id = rfm.customer_id
     )
 
-select *
+-- customers.* is what customers_enriched has: the contract names and counts it
+select *  -- noqa: AM04
 from final

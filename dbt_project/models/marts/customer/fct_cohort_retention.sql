@@ -29,10 +29,10 @@ with
             ) as order_month,
             count(distinct orders.customer_id) as customers,
             count(*) as orders,
-            {{ sales_sums() }}
+            {{ sales_sums("orders") }}
         from orders
         inner join customers on orders.customer_id = customers.customer_id
-        group by 1, 2
+        group by customers.cohort_month, order_month
     ),
 
     -- every month since, also those in which nobody of the cohort ordered

@@ -55,7 +55,7 @@ with
             *,
             rank() over (order by gross_revenue desc) as revenue_rank,
             sum(gross_revenue) over (
-                order by gross_revenue desc, product_id
+                order by gross_revenue desc, product_id asc
                 rows between unbounded preceding and current row
             )
             - gross_revenue as revenue_before,
