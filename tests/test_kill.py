@@ -63,7 +63,7 @@ RESET = [
     # raw is gone, nothing else
     at("call", "tasks.source.postgres:Source.clear"),
     # landing, extracted and history are gone; the lake still says whose history it holds
-    at("return", "tasks.lake.store:Lake.delete", path="^history$"),
+    at("return", "tasks.lake.store:LocalLake.delete", path="^history$"),
 ]
 HISTORY = [
     # the lake says whose history it will hold, Postgres has no tables
@@ -288,7 +288,7 @@ def test_what_is_loaded_twice_at_once_is_there_once(home: Path, loaded: State) -
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))
     def load_all_twice() -> int:
-        return sum(future.result() for future in [load.submit(run, table) for table in TABLES for _ in range(2)])
+        return sum(future.result().rows for future in [load.submit(run, table) for table in TABLES for _ in range(2)])
 
     drop_raw(home)
     assert load_all_twice() == sum(manifest.rows for manifest in loaded["history"])
