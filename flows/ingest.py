@@ -9,7 +9,7 @@ from tasks.append import append
 from tasks.balance import IngestReport
 from tasks.extract import Take, extract, find, one_snapshot
 from tasks.generate import generate
-from tasks.load import load, one_warehouse
+from tasks.load import load
 from tasks.memory import return_freed_memory
 from tasks.plan import Run
 from tasks.prune import prune
@@ -44,12 +44,11 @@ def ingest(run: Run) -> IngestReport:
         }
         _finish(extracted, progress, EXTRACTED)
     appended = {table: [append.submit(run, table, extracted[table], wait_for=found[table])] for table in run.windows}
-    with one_warehouse(run):
-        loaded = {table: [load.submit(run, table, wait_for=appended.get(table, ()))] for table in TABLES}
-        _finish(loaded, progress, LOADED)
-        failures = _failures([generated, found, extracted, appended, loaded])
-        done = [appended[table][0].result() for table in run.windows if table not in failures]
-        report = reconcile(run, done, failures, _seconds([generated, extracted, appended, loaded]))
+    loaded = {table: [load.submit(run, table, wait_for=appended.get(table, ()))] for table in TABLES}
+    _finish(loaded, progress, LOADED)
+    failures = _failures([generated, found, extracted, appended, loaded])
+    done = [appended[table][0].result() for table in run.windows if table not in failures]
+    report = reconcile(run, done, failures, _seconds([generated, extracted, appended, loaded]))
     prune(run)
     return report
 

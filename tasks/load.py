@@ -1,29 +1,13 @@
 """Load committed revisions into the warehouse's raw layer."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-
 from prefect import get_run_logger, task
 
 from blocks.stack import Stack
-from tasks.errors import PipelineError
 from tasks.lake.manifests import read_manifest, revisions
 from tasks.plan import Run
 from tasks.retry import RETRY
 from tasks.tables import TABLES
 from tasks.timing import Work, timed
-
-
-@contextmanager
-def one_warehouse(run: Run) -> Iterator[None]:
-    """Keep the warehouse open, so that the tasks of a run share one: each opening reads the catalog of all it holds.
-
-    Where it cannot be opened nothing happens: the tasks that need it say so, and are tried again.
-    """
-    with ExitStack() as opened:
-        with suppress(PipelineError):
-            opened.enter_context(Stack.named(run.stack).open_warehouse())
-        yield
 
 
 @task(task_run_name="load {table} {run.day}", **RETRY)
