@@ -35,7 +35,7 @@ class Stack(Block):
 
     Each slot takes an embedded block or a cloud's: the types below are the embedded ones, `blocks.slots` has them all.
     A slot is widened when it meets another block, and all of them before the form is registered, so that the embedded
-    stack imports no vendor's package (prefect_snowflake alone takes two seconds).
+    stack imports no vendor's package (prefect_snowflake alone takes seconds).
 
     Example:
         Load a stored stack:
@@ -110,7 +110,7 @@ class Stack(Block):
 
     @classmethod
     def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """The form, kept once it is made: Prefect asks for it for every field that it saves, 60 s of 70 in all."""
+        """The form, kept once it is made: Prefect asks for it for every field that it saves, most of a registration's time."""
         asked = (cls, arguments, *sorted(options.items()))
         if asked not in _forms:
             _forms[asked] = super().model_json_schema(*arguments, **options)
