@@ -110,7 +110,7 @@ class Stack(Block):
 
     @classmethod
     def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """The form, kept once it is made: Prefect asks for it for every field that it saves, most of a registration's time."""
+        """The form, kept once it is made: Prefect asks for it with every field that it saves."""
         asked = (cls, arguments, *sorted(options.items()))
         if asked not in _forms:
             _forms[asked] = super().model_json_schema(*arguments, **options)
