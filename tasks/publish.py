@@ -52,7 +52,7 @@ class Progress:
 def publish_run(lake: Lake, report: IngestReport, seconds: Mapping[str, float], failures: Mapping[str, str]) -> None:
     """Publish the report of an ingest run, whether it went well or not; called from within its task."""
     title = f"{report.stack} {report.day}"
-    bad = f"{lake.address}/{paths.quarantine('{table}', report.day)}/"
+    bad = lake.place(f"{paths.quarantine('{table}', report.day)}/")
     create_markdown_artifact(
         key="ingest-report",
         markdown=pages.run_markdown(title, report.tables, seconds, failures, bad),
@@ -80,7 +80,7 @@ def publish_shop(name: str, as_of: date) -> str:
         sales = read_sales(warehouse.query, as_of)
     charts, lake, path = draw_charts(sales), stack.open_lake(), paths.report(as_of)
     lake.write(path, pages.shop_html(sales, charts).encode())
-    page = f"{lake.address}/{path}"
+    page = lake.place(path)
     create_markdown_artifact(
         key="shop-report",
         markdown=pages.shop_markdown(sales, charts, page, _docs(lake)),
@@ -105,4 +105,4 @@ def _rows(warehouse: Warehouse) -> dict[str, int]:
 
 def _docs(lake: Lake) -> str | None:
     """Where dbt's documentation lies, if it was made."""
-    return f"{lake.address}/{paths.DOCS_PAGE}" if lake.exists(paths.DOCS_PAGE) else None
+    return lake.place(paths.DOCS_PAGE) if lake.exists(paths.DOCS_PAGE) else None

@@ -65,7 +65,10 @@ def served(folder: Path, *, plain: bool = False) -> Iterator[Postgres]:
     """A server that lives for as long as the block, or as this process."""
     options = ["--plain"] if plain else []
     command = [sys.executable, "-m", "tests.postgres_server", str(folder), *options]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    # In a group of its own: Ctrl-C is for the process that started it, which then ends it.
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
         assert process.stdout is not None
         try:
             port, superuser = process.stdout.readline().rstrip("\n").split("\t")

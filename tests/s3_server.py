@@ -70,7 +70,10 @@ class S3Server:
 def served() -> Iterator[S3Server]:
     """A server that runs until the block ends, or this process does."""
     command = [sys.executable, "-m", "tests.s3_server"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # In a group of its own: Ctrl-C is for the process that started it, which then ends it.
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    )
     try:
         assert process.stdout is not None
         endpoint = process.stdout.readline().strip()

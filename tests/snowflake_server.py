@@ -22,6 +22,7 @@ import sys
 import threading
 import traceback
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -93,6 +94,7 @@ def served(s3: str | None = None, environment: Mapping[str, str] | None = None) 
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,  # Ctrl-C is for the process that started it, which then ends it
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -490,6 +492,7 @@ def main() -> None:
     options = parser.parse_args()
     for mend in MENDS:
         mend()
+    warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")  # of fakesnow's use of DuckDB
     logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it tells of each property that DuckDB lacks
     server.shared_fs = FakeSnow(nop_regexes=NOT_EMULATED)
     if options.s3:

@@ -86,6 +86,10 @@ class S3Lake(Lake):
         """The whole content of an object; FileNotFoundError if there is none."""
         return ForwardReader(self.bucket, path).read()
 
+    def place(self, path: str) -> str:
+        """The s3:// address of an object, and the store's where it is not AWS."""
+        return self.bucket.place(path)
+
     def exists(self, path: str) -> bool:
         """Whether there is an object of that name, or one in a folder of that name."""
         return any(self._named(path))

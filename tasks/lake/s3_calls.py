@@ -90,8 +90,12 @@ class Bucket:
     @property
     def address(self) -> str:
         """Where it is, for people."""
+        return self.place("")
+
+    def place(self, key: str) -> str:
+        """Where the object `key` is, for people."""
         at = f" at {self.access.endpoint}" if self.access.endpoint else ""
-        return f"s3://{self.name}/{self.prefix}{at}"
+        return f"s3://{self.name}/{self.prefix}{key}{at}"
 
     def call(self, operation: str, key: str, **parameters: Any) -> dict[str, Any]:
         """Send a request about the object `key`; once more with new credentials if those in use have expired.

@@ -69,6 +69,10 @@ class Lake(ABC):
     def delete(self, path: str) -> None:
         """Remove a file or a folder with all it holds; nothing happens if there is none."""
 
+    def place(self, path: str) -> str:
+        """Where `path` is, for people."""
+        return f"{self.address}/{path}"
+
     def write(self, path: str, data: bytes) -> None:
         """Write or replace `path`, whole."""
         with self.open_output(path) as stream:
