@@ -38,17 +38,26 @@ _RECORDED_WITHIN = 60.0
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of a report: what was measured, and what it may be at most (None: nothing is promised)."""
+    """One line of a report: what was measured, and what it may be at most or at least (None: nothing is promised)."""
 
     what: str
     value: float
     unit: str
     at_most: float | None = None
+    at_least: float | None = None
 
     @property
     def holds(self) -> bool:
         """Whether the promise is kept."""
-        return self.at_most is None or self.value <= self.at_most
+        least, most = self.at_least, self.at_most
+        return (most is None or self.value <= most) and (least is None or self.value >= least)
+
+    @property
+    def limit(self) -> str:
+        """What is promised."""
+        return (
+            f"{self.at_most:,.2f}" if self.at_most is not None else f">= {self.at_least:,.2f}" if self.at_least else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -224,9 +233,8 @@ def publish(name: str, figures: Sequence[Figure], **details: object) -> None:
     width = max(len(figure.what) for figure in figures)
     print(f"{name:{width}}{'measured':>12}{'at most':>12}")
     for figure in figures:
-        limit = "" if figure.at_most is None else f"{figure.at_most:,.2f}"
         verdict = "" if figure.holds else "  MISSED"
-        print(f"{figure.what:{width}}{figure.value:>12,.2f}{limit:>12} {figure.unit}{verdict}")
+        print(f"{figure.what:{width}}{figure.value:>12,.2f}{figure.limit:>12} {figure.unit}{verdict}")
     report: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
         "figures": [vars(figure) | {"holds": figure.holds} for figure in figures],
