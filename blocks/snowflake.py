@@ -47,13 +47,17 @@ def connection(block: SnowflakeConnector, name: str) -> dict[str, Any]:
 
 
 def dbt_environment(block: SnowflakeConnector, name: str) -> dict[str, str]:
-    """The variables that the `snowflake` target of the project's profile reads; nothing of it touches a disk."""
+    """The variables that the `snowflake` target of the project's profile reads; nothing of it touches a disk.
+
+    The names of secrets begin with a word that makes dbt hide their values in its logs.
+    """
     given = connection(block, name)
     if key := given.get("private_key"):
         given["private_key"] = base64.b64encode(key).decode()
     names = ("account", "user", "role", "database", "warehouse", "host", "port", "protocol", "authenticator")
     secrets = ("password", "private_key", "token")
-    found = {f"ECOMMERCE_SNOWFLAKE_{name.upper()}": given.get(name) for name in (*names, *secrets)}
+    found = {f"ECOMMERCE_SNOWFLAKE_{name.upper()}": given.get(name) for name in names}
+    found |= {f"DBT_ENV_SECRET_SNOWFLAKE_{name.upper()}": given.get(name) for name in secrets}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 

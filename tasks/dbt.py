@@ -135,7 +135,7 @@ def run_dbt(
 ) -> BuildReport:
     """Run one dbt command of the project, such as `["build", "--select", "staging"]`, without a word on the screen.
 
-    `environment` is what profiles.yml asks for; it is in `os.environ` only during the call. `variables` are dbt's
+    `environment` is what profiles.yml asks for; it is in `os.environ` only until dbt has read it. `variables` are dbt's
     vars, `target` is one of profiles.yml, its default if None. Artifacts go to `home/dbt/target` (with the cache that
     lets the next run parse less), logs to `home/dbt/logs`. `on_node` is called with each node that ends, from dbt's
     threads. An option of several values takes them after one flag: dbt forgets all but the last of a flag given twice.
@@ -148,9 +148,10 @@ def run_dbt(
         if on_node is not None and event.info.name == "NodeFinished":
             on_node(_finished(event.data))
 
-    with _ONE_AT_A_TIME, _environment(environment), _released_database():
+    arguments = [*command, *_options(folder, target), "--vars", json.dumps(variables)]
+    with _ONE_AT_A_TIME, _released_database():
         started = time.perf_counter()
-        result = _run(command, _options(folder, target), variables, on_event, invoke)
+        result = _run(arguments, _options(folder, target), environment, on_event, invoke)
         report = BuildReport(_nodes(result.result), time.perf_counter() - started, folder / "target")
     if not result.success:
         raise TransformError(_explain(command[0], report, result.exception, folder / "logs" / "dbt.log"), report.nodes)
@@ -158,7 +159,7 @@ def run_dbt(
 
 
 def _run(
-    command: Sequence[str], options: Sequence[str], variables: Mapping[str, object], on_event: OnEvent, invoke: Invoke
+    arguments: list[str], options: Sequence[str], environment: Mapping[str, str], on_event: OnEvent, invoke: Invoke
 ) -> Any:
     """Run dbt; its result, with the exception that stopped it if one did. Imports dbt here: that takes two seconds.
 
@@ -167,10 +168,17 @@ def _run(
     """
     from dbt.cli.main import dbtRunner
 
-    read: Any = dbtRunner().invoke(["parse", *options])
+    with _environment(environment) as withdraw:
+        read: Any = dbtRunner(callbacks=[lambda _event: withdraw()]).invoke(["parse", *options])
     if not read.success:
         return read
-    return invoke(read.result, [*command, *options, "--vars", json.dumps(variables)], on_event)
+    with _environment(environment) as withdraw:
+
+        def hear(event: Any) -> None:
+            withdraw()
+            on_event(event)
+
+        return invoke(read.result, arguments, hear)
 
 
 def _options(folder: Path, target: str | None) -> list[str]:
@@ -186,17 +194,26 @@ def _options(folder: Path, target: str | None) -> list[str]:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def _environment(variables: Mapping[str, str]) -> Iterator[Callable[[], None]]:
+    """Set variables for the time of the block, or until what it gives is called.
+
+    dbt copies the environment before its first event; after that no process that is started meanwhile need inherit a
+    password.
+    """
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
+
+    def withdraw() -> None:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+    os.environ.update(variables)
+    try:
+        yield withdraw
+    finally:
+        withdraw()
 
 
 @contextmanager

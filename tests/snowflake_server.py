@@ -66,6 +66,9 @@ NOT_EMULATED = [
 ]
 """Statements that succeed and do nothing; a removed file is only space."""
 
+PASSWORD = "sf-sekret"
+"""What clients are told to log in with; any other does as well."""
+
 _IDLE_SECONDS = 2.0  # Snowflake rolls back an idle transaction that others wait for after five minutes
 _LOCK_SECONDS = 60.0
 _WRITES = re.compile(
@@ -121,7 +124,7 @@ def arguments(port: int) -> dict[str, Any]:
         "port": port,
         "protocol": "http",
         "user": "loader",
-        "password": "any",
+        "password": PASSWORD,
         "role": "ecommerce_loader",
         "warehouse": "ecommerce_loading",
         "database": "ecommerce",

@@ -228,14 +228,14 @@ def test_snowflake_takes_a_key_a_password_or_a_token() -> None:
     assert connection(snowflake(private_key=key(None)), "warehouse")["private_key"]
     oauth = connection(snowflake(authenticator="oauth", token="t0ken"), "warehouse")
     assert (oauth["authenticator"], oauth["token"]) == ("oauth", "t0ken")
-    assert dbt_environment(pair, "warehouse") | {"ECOMMERCE_SNOWFLAKE_PRIVATE_KEY": ""} == {
+    assert dbt_environment(pair, "warehouse") | {"DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY": ""} == {
         "ECOMMERCE_SNOWFLAKE_ACCOUNT": "acme-prod",
         "ECOMMERCE_SNOWFLAKE_USER": "loader",
         "ECOMMERCE_SNOWFLAKE_ROLE": "loader",
         "ECOMMERCE_SNOWFLAKE_DATABASE": "ecommerce",
         "ECOMMERCE_SNOWFLAKE_WAREHOUSE": "loading",
         "ECOMMERCE_SNOWFLAKE_AUTHENTICATOR": "SNOWFLAKE_JWT",
-        "ECOMMERCE_SNOWFLAKE_PRIVATE_KEY": "",
+        "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY": "",
     }
 
 

@@ -30,9 +30,12 @@ SYNTAX = frozenset(_WORDS.split())
 """Words and types before a parenthesis that are no functions."""
 NOT_IN_SQLGLOT = ("put", "remove", "begin", "commit", "rollback")
 ENVIRONMENT = {
-    f"ECOMMERCE_SNOWFLAKE_{name}": "nowhere"
-    for name in ("ACCOUNT", "USER", "PASSWORD", "ROLE", "WAREHOUSE", "DATABASE")
-} | {"ECOMMERCE_SNOWFLAKE_HOST": "127.0.0.1", "ECOMMERCE_SNOWFLAKE_PORT": "9"}
+    f"ECOMMERCE_SNOWFLAKE_{name}": "nowhere" for name in ("ACCOUNT", "USER", "ROLE", "WAREHOUSE", "DATABASE")
+} | {
+    "DBT_ENV_SECRET_SNOWFLAKE_PASSWORD": "nowhere",
+    "ECOMMERCE_SNOWFLAKE_HOST": "127.0.0.1",
+    "ECOMMERCE_SNOWFLAKE_PORT": "9",
+}
 """Enough to compile with, and nothing to reach."""
 
 
