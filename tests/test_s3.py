@@ -180,6 +180,10 @@ def test_parts_are_read_by_their_cursor(lake: Lake) -> None:
     assert [n for block in read for n in block["n"].to_pylist()] == list(range(50_000, 50_010))
     manifest = a_manifest("x", date(2025, 1, 1), (part,))
     assert parts.totals(lake, manifest) == (100_000, sum(range(100_000)))
+    whole = lake.read(f"history/x/batch=2025-01-01/{part.name}")
+    lake.write(f"history/x/batch=2025-01-01/{part.name}", whole[:4] + b"\xff" * 2_000 + whole[2_004:])
+    with pytest.raises(HistoryError, match=f"{part.name} is damaged"):
+        list(parts.read(lake, f"history/x/batch=2025-01-01/{part.name}", Span(instants[0], instants[-1])))
     lake.write(f"history/x/batch=2025-01-01/{part.name}", b"")
     with pytest.raises(HistoryError, match="damaged"):
         parts.totals(lake, manifest)

@@ -1,6 +1,7 @@
 """Parquet parts of the history and of what was extracted: written once, read by cursor."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -51,14 +52,14 @@ def write(lake: Lake, folder: str, number: int, records: pa.Table) -> Part:
 def read(lake: Lake, path: str, span: Span | None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The records of a part whose cursor is in `span`, or those without a cursor for None; a row group at a time.
 
-    Only row groups that can hold such a record are read. Raises HistoryError if the part is missing.
+    Only row groups that can hold such a record are read. Raises HistoryError if the part is missing or damaged.
     """
     try:
         file = lake.filesystem.open_input_file(path)
     except FileNotFoundError as error:
         raise HistoryError(f"{path} is missing: {_REMEDY}") from error
     wanted = None if columns is None else [*dict.fromkeys((*columns, CURSOR))]
-    with file, pq.ParquetFile(file) as part:
+    with file, _undamaged(path), pq.ParquetFile(file) as part:
         at = part.schema_arrow.get_field_index(CURSOR)
         for group in range(part.num_row_groups):
             if _may_hold(part.metadata.row_group(group).column(at).statistics, span):
@@ -77,11 +78,20 @@ def totals(lake: Lake, manifest: Manifest) -> tuple[int, int]:
 
 def _versions(lake: Lake, path: str) -> Values:
     try:
-        with lake.filesystem.open_input_file(path) as file:
+        with lake.filesystem.open_input_file(path) as file, _undamaged(path):
             return pq.read_table(file, columns=[VERSION])[VERSION]
     except FileNotFoundError as error:
         raise HistoryError(f"{path} is missing: {_REMEDY}") from error
-    except pa.ArrowInvalid as error:
+
+
+@contextmanager
+def _undamaged(path: str) -> Iterator[None]:
+    """Raise HistoryError for what Arrow says of bytes that are no Parquet: ArrowInvalid, or a bare OSError."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, ConnectionError | TimeoutError):
+            raise
         raise HistoryError(f"{path} is damaged: {_REMEDY}") from error
 
 
