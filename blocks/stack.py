@@ -207,7 +207,8 @@ class Stack(Block):
         from blocks.snowflake import connection
         from tasks.warehouse.snowflake import SnowflakeWarehouse
 
-        return SnowflakeWarehouse(connection(block, self.title(slot)), stage=self.stage)
+        name, stage = self.title(slot), self.stage if slot == "warehouse" else None
+        return SnowflakeWarehouse(connection(block, name), stage=stage, name=name)
 
     def _database(self, slot: str) -> Source:
         block = getattr(self, slot)

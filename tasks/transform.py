@@ -61,10 +61,13 @@ def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool) -> Cu
     """Choose the cut of the next build.
 
     Raises `ParameterError` if raw is empty, if `as_of` is later than what all tables have loaded, or if it is before
-    that of the last build without `full_refresh`.
+    that of the last build without `full_refresh`, and `WarehouseError` if dbt could not connect.
     """
     stack = Stack.named(occasion.stack)
     info = meta.read(stack.open_lake())
+    if stack.transformer is not None:
+        with stack.open_transformer() as transformer:
+            transformer.check()  # dbt would say that it cannot connect, but not by which block
     with stack.open_warehouse() as warehouse:
         warehouse.prepare(TABLES.values())
         newest, last = warehouse.newest_cut(TABLES), warehouse.last_as_of()

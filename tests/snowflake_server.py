@@ -4,7 +4,8 @@
 
 It catches mistakes and proves nothing about Snowflake itself: what passes here is written for Snowflake's documentation
 and checked with an account by `make smoke`. The mends replace internals of exactly that release. Whatever a login says
-is accepted, except a user named `refused-<code>`, who is answered as Snowflake answers with that code.
+is accepted, except a user named `refused-<code>`, who is answered as Snowflake answers with that code. A virtual
+warehouse is there unless it is named `missing`.
 
 With an S3 endpoint, stages under `s3://` are read from it, with the keys in AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY.
@@ -176,6 +177,7 @@ def statements() -> None:
         try:
             with locks.held(cursor, command):
                 _received.append(command)
+                _refuse(command)
                 for statement in _rewritten(command):
                     result = original(cursor, statement, *others, **named)
                 return result
@@ -187,6 +189,13 @@ def statements() -> None:
             raise ProgrammingError(msg=message, errno=1003, sqlstate="42000") from error
 
     FakeSnowflakeCursor.execute = execute
+
+
+def _refuse(command: str) -> None:
+    """A virtual warehouse named `missing` is, as those that the role may not use."""
+    if re.match(r"\s*use\s+warehouse\s+missing\b", command, re.IGNORECASE):
+        message = "SQL compilation error: Object does not exist, or operation cannot be performed."
+        raise ProgrammingError(msg=message, errno=2043, sqlstate="02000")
 
 
 def _rewritten(command: str) -> list[str]:

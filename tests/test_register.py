@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from io import StringIO
 from itertools import count
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import pytest
 from dotenv import dotenv_values
@@ -207,6 +209,53 @@ def test_what_does_not_work_is_said_with_what_to_do(
     given(**(usual | wrong))
     assert registered("fails") == 1
     assert re.search(said, capsys.readouterr().out)
+
+
+@pytest.fixture
+def snowflakes(usual: dict[str, object], snowflake: dict[str, Any]) -> dict[str, object]:
+    """The variables of a stack like the usual one, but with its warehouse in Snowflake."""
+    address = {f"SNOWFLAKE_{name}".upper(): snowflake[name] for name in ("account", "host", "port", "protocol")}
+    member = {"USER": "someone", "ROLE": "ecommerce", "WAREHOUSE": "ecommerce", "PASSWORD": snowflake["password"]}
+    members = {f"{who}_{name}": value for who in ("LOADER", "TRANSFORMER") for name, value in member.items()}
+    return usual | address | members | {"WAREHOUSE": "snowflake", "SNOWFLAKE_DATABASE": "registered"}
+
+
+def test_snowflake_is_tried_by_each_of_its_roles(
+    api: str, given: Given, snowflakes: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given(**snowflakes)
+    assert registered("flakes") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"works +warehouse: snowflake: connected, raw is there", said)
+    assert re.search(r"works +transformer: snowflake: connected", said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"LOADER_USER": "refused-390100"}, "warehouse: .*correct user and password of its credentials"),
+        ({"LOADER_USER": "refused-390189"}, "warehouse: .*correct role of its credentials"),
+        ({"LOADER_USER": "refused-390318", "LOADER_PASSWORD": None, "LOADER_TOKEN": "old"}, "warehouse: .*renew token"),
+        ({"LOADER_WAREHOUSE": "missing"}, "warehouse: .*correct the name, or run docs/snowflake.sql"),
+        ({"SNOWFLAKE_STAGE": "raw.nowhere"}, "warehouse: .*Stage 'REGISTERED.RAW.NOWHERE' .*docs/snowflake.sql"),
+        ({"TRANSFORMER_USER": "refused-390189"}, "transformer: .*correct role of its credentials"),
+    ],
+)
+def test_what_snowflake_lacks_is_said_with_what_to_do(
+    api: str,
+    given: Given,
+    snowflakes: dict[str, object],
+    capsys: pytest.CaptureFixture[str],
+    wrong: dict[str, object],
+    said: str,
+) -> None:
+    given(**(snowflakes | wrong))
+    began = monotonic()
+    assert registered("flaws") == 1
+    assert monotonic() - began < 30
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1
+    assert re.search(rf"FAILED +{said}.*\(block snowflake-server/flaws-(warehouse|transformer)\)", failed[0])
 
 
 def test_no_secret_is_left_anywhere(

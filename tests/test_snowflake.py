@@ -204,19 +204,20 @@ def test_a_column_of_another_type_is_refused(lake: LocalLake, warehouse: Warehou
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        ("390100", "check user and password"),
+        ("390100", "correct user and password"),
         ("390144", "rsa_public_key"),
-        ("390189", "name a role"),
-        ("390201", "name a warehouse"),
-        ("390303", "get a new token"),
-        ("390318", "get a new token"),
+        ("390189", "correct role"),
+        ("390201", "correct warehouse"),
+        ("390303", "renew token"),
+        ("390318", "renew token"),
     ],
 )
 def test_a_refused_login_says_what_to_do(snowflake: dict[str, Any], code: str, remedy: str) -> None:
     started = monotonic()
     with pytest.raises(WarehouseError, match=remedy) as caught:
-        SnowflakeWarehouse(snowflake | {"user": f"refused-{code}", "password": "hunter2"})
+        SnowflakeWarehouse(snowflake | {"user": f"refused-{code}", "password": "hunter2"}, name="block x/y")
     assert monotonic() - started < 30
+    assert str(caught.value).endswith(" (block x/y)")
     assert not is_transient(caught.value)
     assert "\n" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -224,7 +225,7 @@ def test_a_refused_login_says_what_to_do(snowflake: dict[str, Any], code: str, r
 
 def test_a_private_key_that_is_none_says_what_to_do(snowflake: dict[str, Any]) -> None:
     given = {name: value for name, value in snowflake.items() if name != "password"}
-    with pytest.raises(WarehouseError, match="check private_key and its passphrase"):
+    with pytest.raises(WarehouseError, match="correct private_key and private_key_passphrase"):
         SnowflakeWarehouse(given | {"authenticator": "SNOWFLAKE_JWT", "private_key": b"no key"})
 
 
@@ -235,8 +236,27 @@ def test_a_server_that_does_not_answer_is_tried_again(snowflake: dict[str, Any])
     assert monotonic() - started < 30
 
 
+@pytest.mark.parametrize(
+    ("wrong", "stage", "said"),
+    [
+        ({"warehouse": "missing"}, None, r"Object does not exist, or .*docs/snowflake.sql"),
+        ({}, "raw.nowhere", r"Stage 'TEST_\d+.RAW.NOWHERE' does not exist or not authorized; .*docs/snowflake.sql"),
+    ],
+)
+def test_what_a_login_does_not_use_is_checked(
+    connection: dict[str, Any], wrong: dict[str, str], stage: str | None, said: str
+) -> None:
+    with SnowflakeWarehouse(connection) as right:
+        right.prepare(())
+        right.check()
+    with SnowflakeWarehouse(connection | wrong, stage=stage, name="block x/y") as warehouse:
+        with pytest.raises(WarehouseError, match=rf"{said} .* \(block x/y\)$") as caught:
+            warehouse.check()
+        assert not is_transient(caught.value)
+
+
 def test_a_statement_that_is_refused_says_why(warehouse: Warehouse) -> None:
-    with pytest.raises(WarehouseError, match=r"could not answer a query: .*NOWHERE.*; check the names in the block"):
+    with pytest.raises(WarehouseError, match=r"could not answer a query: .*NOWHERE.*; correct the name, or run docs/snowflake.sql .*block"):
         warehouse.query("select * from nowhere.at_all")
     assert warehouse.query("select 1") == [(1,)]
 

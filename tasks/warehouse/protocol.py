@@ -30,6 +30,9 @@ class Warehouse(Protocol):
     A failure that may pass (another writer, a lost connection) is raised as TransientError, others as WarehouseError.
     """
 
+    def check(self) -> None:
+        """See that it works, what is used of it later included; an error says what to do where it does not."""
+
     def prepare(self, tables: Iterable[Table]) -> None:
         """Create what is missing of raw: the ledgers, and per table its declared columns and the technical ones."""
 

@@ -84,38 +84,44 @@ _TRANSIENT = {
     390112: "the session has expired",
     390114: "the session's token has expired",
 }
+_WAREHOUSE = "correct warehouse: one that exists and that the role may use"
 _REMEDIES = {
-    606: "name a warehouse that exists and that the role may use in the warehouse block",
+    606: _WAREHOUSE,
     630: "give it a larger warehouse, or a longer STATEMENT_TIMEOUT_IN_SECONDS",
-    2003: "check the names in the block, and run docs/snowflake.sql to create and grant what is missing",
-    2043: "check the names in the block, and run docs/snowflake.sql to create and grant what is missing",
-    3001: "run docs/snowflake.sql to grant the privilege to the block's role",
-    90105: "name a database that exists and that the role may use in the warehouse block",
-    251008: "check private_key and its passphrase in the Snowflake credentials block",
-    390100: "check user and password in the Snowflake credentials block",
-    390144: "check private_key in the Snowflake credentials block, and rsa_public_key of the user",
-    390189: "name a role that the user has been granted in the Snowflake credentials block",
-    390201: "name a warehouse that exists and that the role may use in the warehouse block",
-    390303: "get a new token for the Snowflake credentials block",
-    390318: "get a new token for the Snowflake credentials block",
+    2003: "correct the name, or run docs/snowflake.sql to create and grant what is missing",
+    2043: "correct the name, or run docs/snowflake.sql to create and grant what is missing",
+    3001: "run docs/snowflake.sql to grant the privilege to the role",
+    90105: "correct database: one that exists and that the role may use",
+    90106: _WAREHOUSE,
+    251008: "correct private_key and private_key_passphrase of its credentials",
+    390100: "correct user and password of its credentials",
+    390144: "correct private_key of its credentials, or rsa_public_key of the user",
+    390189: "correct role of its credentials: one that the user has been granted",
+    390201: _WAREHOUSE,
+    390303: "renew token of its credentials",
+    390318: "renew token of its credentials",
 }
-_ACCOUNT = "check account in the Snowflake credentials block, and the network policy"
+_ACCOUNT = "correct account of its credentials, or the network policy"
 
 
 class SnowflakeWarehouse(SqlWarehouse):
     """A `Warehouse` in one database of a Snowflake account. Its threads take turns: a session has one transaction.
 
     `connection` are arguments of `snowflake.connector.connect`; `stage` is the name of an external stage over the
-    `history` folder of the lake, or None: then parts are PUT to the internal stage `raw._parts`.
+    `history` folder of the lake, or None: then parts are PUT to the internal stage `raw._parts`. `name` is what errors
+    call the place where all this is set.
     """
 
-    def __init__(self, connection: Mapping[str, Any], *, stage: str | None = None) -> None:
+    def __init__(
+        self, connection: Mapping[str, Any], *, stage: str | None = None, name: str = "the warehouse's block"
+    ) -> None:
         if stage is not None and not _OBJECT.fullmatch(stage):
             raise WarehouseError(f"{stage!r} is no name of a stage; write it as database.schema.stage, without quotes")
-        self._stage = stage
+        self._stage, self._name = stage, name
+        self._virtual = connection.get("warehouse")
         self._turn = threading.RLock()
         session = {**_SESSION, **(connection.get("session_parameters") or {})}
-        with _translated(f"connect to Snowflake account {connection.get('account')}"):
+        with _translated(f"connect to Snowflake account {connection.get('account')}", name):
             self._connection = connector.connect(**{**_CLIENT, **connection, "session_parameters": session})
 
     def __enter__(self) -> Self:
@@ -127,6 +133,15 @@ class SnowflakeWarehouse(SqlWarehouse):
     def close(self) -> None:
         """End the session; what it did not commit is rolled back."""
         self._connection.close()
+
+    def check(self) -> None:
+        """Use the virtual warehouse, which a login does not, and look into the stage; an error says what is missing."""
+        with self._session("use the virtual warehouse and the stage") as cursor:
+            if self._virtual:
+                cursor.execute(f"use warehouse {_name(self._virtual)}")
+            cursor.execute("select 1")
+            if self._stage is not None:
+                cursor.execute(f"list @{self._stage}")
 
     def prepare(self, tables: Iterable[Table]) -> None:
         """Create what is missing of raw; one query tells what is there."""
@@ -199,7 +214,7 @@ class SnowflakeWarehouse(SqlWarehouse):
     @contextmanager
     def _session(self, doing: str) -> Iterator[SnowflakeCursor]:
         """A cursor for one thread and one purpose."""
-        with self._turn, _translated(doing), closing(self._connection.cursor()) as cursor:
+        with self._turn, _translated(doing, self._name), closing(self._connection.cursor()) as cursor:
             yield cursor
 
 
@@ -455,6 +470,11 @@ def _stored(name: str) -> str:
     return name.upper()
 
 
+def _name(given: str) -> str:
+    """The name of an object as the connector takes it: in the case it is written in only where that is needed."""
+    return given if _OBJECT.fullmatch(given) else _quoted(given.strip('"'))
+
+
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -473,19 +493,21 @@ _OURS = frozenset(
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Raise what the connector raises as the pipeline's own errors, with what to do about it."""
+def _translated(doing: str, name: str) -> Iterator[None]:
+    """Raise what the connector raises as the pipeline's own errors, which tell the block of that `name` and the remedy."""
     try:
         yield
     except errors.Error as error:
-        raise _explained(doing, error) from error
+        raise _explained(doing, error, name) from error
 
 
-def _explained(doing: str, error: errors.Error) -> PipelineError:
+def _explained(doing: str, error: errors.Error, name: str) -> PipelineError:
     said = sentence(error).rstrip(". ")
     number = error.errno if isinstance(error.errno, int) else 0
     if isinstance(error, errors.ForbiddenError):
-        return WarehouseError(f"could not {doing}: {said}; {_ACCOUNT}")
+        return WarehouseError(f"could not {doing}: {said}; {_ACCOUNT} ({name})")
     if isinstance(error, _TRANSIENT_CLASSES) or number in _TRANSIENT:
-        return TransientError(f"could not {doing}: {_TRANSIENT.get(number, 'Snowflake is busy')} ({said}); try again")
-    return WarehouseError(f"could not {doing}: {said}; {_REMEDIES.get(number, 'see the query history of Snowflake')}")
+        reason = _TRANSIENT.get(number, "Snowflake is busy")
+        return TransientError(f"could not {doing}: {reason} ({said}); try again, or correct account and host ({name})")
+    remedy = _REMEDIES.get(number, "see the query history of Snowflake")
+    return WarehouseError(f"could not {doing}: {said}; {remedy} ({name})")

@@ -24,6 +24,10 @@ class SqlWarehouse(ABC):
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, its parameters bound to question marks."""
 
+    def check(self) -> None:
+        """Have the warehouse answer something; an error says why it does not."""
+        self.query("select 1")
+
     def ledger(self, table: str) -> dict[tuple[date, int], Loaded]:
         """What `raw._batches` says is loaded of a table, by (batch, revision)."""
         statement = 'select batch, revision, "rows", digest from raw._batches where "table" = ? order by 1, 2'
