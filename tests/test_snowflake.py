@@ -52,6 +52,7 @@ from tests.test_load import (  # noqa: F401 - what any warehouse does is tested 
 )
 
 NUMBERS = itertools.count()
+VERBS = (("put", 3), ("remove", 1))  # and in which of the pieces between its quotes a statement has the place
 
 
 @pytest.fixture
@@ -85,6 +86,20 @@ def test_two_sessions_load_once(lake: LocalLake, warehouse: Warehouse, connectio
             assert sorted(pool.map(load, [manifest, manifest])) == [False, True]
     expected = {(DAY, manifest.revision): (manifest.rows, manifest.digest) for manifest in manifests}
     assert warehouse.totals("order_items", None) == warehouse.ledger("order_items") == expected
+
+
+def test_sessions_at_once_upload_to_places_of_their_own(
+    lake: LocalLake, warehouse: Warehouse, connection: dict[str, Any]
+) -> None:
+    manifest = commit(lake, KEYS)
+    snowflake_server.received(connection)
+    assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+    assert not warehouse.load(lake, ITEMS, manifest, "run", AT)
+    sent = snowflake_server.received(connection)
+    put, removed = ([*dict.fromkeys(one.split("'")[at] for one in sent if one.startswith(verb))] for verb, at in VERBS)
+    assert len(put) == 2
+    assert put == removed
+    assert [place for place in put for one in sent if one.startswith("copy") and place in one] == put[:1]
 
 
 def test_raw_is_prepared_by_many_at_once(connection: dict[str, Any]) -> None:
@@ -150,7 +165,10 @@ def test_raw_cleared_loads_again_although_copy_remembers_files(lake: LocalLake, 
     assert load() == before
 
 
-def test_a_file_that_copy_passes_over_is_an_error(lake: LocalLake, warehouse: Warehouse) -> None:
+def test_a_file_that_copy_passes_over_is_an_error(
+    lake: LocalLake, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.secrets, "token_hex", lambda _: "always")  # as an external stage has a file
     manifest = commit(lake, KEYS)
     assert warehouse.load(lake, ITEMS, manifest, "run", AT)
     warehouse.query("delete from raw.order_items")
@@ -256,7 +274,10 @@ def test_what_a_login_does_not_use_is_checked(
 
 
 def test_a_statement_that_is_refused_says_why(warehouse: Warehouse) -> None:
-    with pytest.raises(WarehouseError, match=r"could not answer a query: .*NOWHERE.*; correct the name, or run docs/snowflake.sql .*block"):
+    with pytest.raises(
+        WarehouseError,
+        match=r"could not answer a query: .*NOWHERE.*; correct the name, or run docs/snowflake.sql .*block",
+    ):
         warehouse.query("select * from nowhere.at_all")
     assert warehouse.query("select 1") == [(1,)]
 

@@ -6,9 +6,9 @@ of its own, `raw._batches_<table>`, because Snowflake locks whole tables until t
 them. The MERGE takes the lock, so of two loaders at once the second finds the revision claimed.
 
 COPY takes a SELECT over the stage rather than columns by name: it gives a feed's columns their names in raw, adds the
-constants of the revision and the part of each row, and writes each row once, with no table in between. COPY passes over
-files that it loaded in the last 64 days into the same table: a second guard. A table that was dropped and created anew
-has no such memory, so a rebuilt raw loads again.
+constants of the revision and the part of each row, and writes each row once, with no table in between. COPY passes
+over files of an external stage that it loaded in the last 64 days into the same table: a second guard. A table that
+was dropped and created anew has no such memory, so a rebuilt raw loads again.
 
 Definitions commit, so they come before the transaction. Parts reach Snowflake by an external stage over the lake's
 history, or are PUT to an internal one.
@@ -16,6 +16,7 @@ history, or are PUT to an internal one.
 
 import json
 import re
+import secrets
 import shutil
 import tempfile
 import threading
@@ -174,17 +175,13 @@ class SnowflakeWarehouse(SqlWarehouse):
             _check(lake, manifest, part)
         with self._session(f"load {title(manifest)}") as cursor:
             _add_columns(cursor, table, kinds)
-            if self._stage is None:
-                _put(cursor, lake, manifest)
-            with _transaction(cursor):
+            with _staged(cursor, self._stage, lake, manifest) as place, _transaction(cursor):
                 tag = _tag(manifest, run)
                 if not _claim(cursor, manifest, run, loaded_at, tag):
                     return False
                 for parts in _chunks(manifest.parts, FILES_PER_COPY):
-                    _copy(cursor, self._stage or PARTS_STAGE, manifest, parts, names, tag)
+                    _copy(cursor, place, manifest, parts, names, tag)
                 _verify(cursor, manifest)
-            if self._stage is None and manifest.parts:
-                cursor.execute(f"remove {_location(PARTS_STAGE, manifest)}")
             return True
 
     def mark_built(self, revisions: Collection[Revision], as_of: date, run: str, built_at: datetime) -> None:
@@ -301,14 +298,30 @@ def _check(lake: Lake, manifest: Manifest, part: Part) -> None:
         pass
 
 
-def _put(cursor: SnowflakeCursor, lake: Lake, manifest: Manifest) -> None:
-    """Upload the parts to the internal stage, where a retry replaces them."""
-    for part in manifest.parts:
-        with _local(lake, f"{paths.history(manifest.table, manifest.batch)}/{part.name}") as path:
-            cursor.execute(
-                f"put {_literal(f'file://{path}')} {_location(PARTS_STAGE, manifest)} "
-                "auto_compress = false overwrite = true"
-            )
+@contextmanager
+def _staged(cursor: SnowflakeCursor, stage: str | None, lake: Lake, manifest: Manifest) -> Iterator[str]:
+    """The place, in SQL, from which COPY takes the parts: the batch in the external stage, or what is uploaded here.
+
+    An upload has a folder of its own, which goes with the block: of two loaders at once one would else replace or
+    remove files that the other is copying.
+    """
+    folder = paths.history(manifest.table, manifest.batch).partition("/")[2]
+    if stage is not None:
+        yield _literal(f"@{stage}/{folder}/")
+        return
+    place = _literal(f"@{PARTS_STAGE}/{folder}/{secrets.token_hex(8)}/")
+    with ExitStack() as uploaded:
+        if manifest.parts:
+            uploaded.callback(_remove, cursor, place)
+        for part in manifest.parts:
+            with _local(lake, f"{paths.history(manifest.table, manifest.batch)}/{part.name}") as path:
+                cursor.execute(f"put {_literal(f'file://{path}')} {place} auto_compress = false overwrite = true")
+        yield place
+
+
+def _remove(cursor: SnowflakeCursor, place: str) -> None:
+    with suppress(errors.Error):  # what stays takes space, and nothing reads it
+        cursor.execute(f"remove {place}")
 
 
 @contextmanager
@@ -350,14 +363,14 @@ def _merge(table: str, columns: Mapping[str, str], rows: int, *, replace: bool) 
 
 def _copy(
     cursor: SnowflakeCursor,
-    stage: str,
+    place: str,
     manifest: Manifest,
     parts: Sequence[Part],
     names: Mapping[str, str],
     tag: Mapping[str, str],
 ) -> None:
     """Copy parts into raw, and see that COPY took every row of each."""
-    rows = _run(cursor, _copy_statement(stage, manifest, parts, names), (), tag)
+    rows = _run(cursor, _copy_statement(place, manifest, parts, names), (), tag)
     columns = [column.name.lower() for column in cursor.description]
     told = [dict(zip(columns, row, strict=True)) for row in rows]
     skipped = [one["file"] for one in told if one.get("status") == "LOAD_SKIPPED"]
@@ -374,7 +387,7 @@ def _copy(
         )
 
 
-def _copy_statement(stage: str, manifest: Manifest, parts: Sequence[Part], names: Mapping[str, str]) -> str:
+def _copy_statement(place: str, manifest: Manifest, parts: Sequence[Part], names: Mapping[str, str]) -> str:
     """The COPY of parts: the columns of the files by name, and what all rows of a revision have in common."""
     taken = {name: sql_type(kind) for name, kind in manifest.columns.items()}
     taken |= {name: TECHNICAL[name] for name in ("_cursor", "_version")}
@@ -386,15 +399,9 @@ def _copy_statement(stage: str, manifest: Manifest, parts: Sequence[Part], names
     return (
         # Names are ours or quoted.
         f"copy into raw.{manifest.table} ({', '.join(columns)}) "  # noqa: S608
-        f"from (select {', '.join(values)} from {_location(stage, manifest)}) "
+        f"from (select {', '.join(values)} from {place}) "
         f"files = ({files}) file_format = (type = parquet use_logical_type = true)"
     )
-
-
-def _location(stage: str, manifest: Manifest) -> str:
-    """The folder of a batch in a stage over the history."""
-    folder = paths.history(manifest.table, manifest.batch).partition("/")[2]
-    return _literal(f"@{stage}/{folder}/")
 
 
 def _verify(cursor: SnowflakeCursor, manifest: Manifest) -> None:
@@ -494,7 +501,7 @@ _OURS = frozenset(
 
 @contextmanager
 def _translated(doing: str, name: str) -> Iterator[None]:
-    """Raise what the connector raises as the pipeline's own errors, which tell the block of that `name` and the remedy."""
+    """Raise what the connector raises as the pipeline's own errors, which tell the block of that `name`."""
     try:
         yield
     except errors.Error as error:
