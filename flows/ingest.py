@@ -69,10 +69,9 @@ def _takes(found: PrefectFuture[Sequence[Take]]) -> Sequence[Take]:
 
 def _finish(step: Mapping[str, Futures], progress: Progress | None = None, until: float = 0) -> None:
     futures = [future for futures in step.values() for future in futures]
-    if progress is None:
-        wait(futures)
-    else:
+    if progress is not None:
         progress.wait(futures, until)
+    wait(futures)  # a future keeps its error only if it was waited for; Prefect's API knows but the text of it
     return_freed_memory()
 
 

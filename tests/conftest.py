@@ -105,9 +105,12 @@ def processes(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """What starts processes that run flows on the stack of a folder; their Postgres is stopped at the end."""
     with ExitStack() as stack:
 
-        def start(home: Path, *, chunk_rows: int, workers: int = 4, **environment: str) -> Processes:
+        def start(
+            home: Path, *, chunk_rows: int, workers: int = 4, part_bytes: int | None = None, **environment: str
+        ) -> Processes:
+            options = [str(option) for option in (chunk_rows, workers, part_bytes) if option is not None]
             errors = stack.enter_context((tmp_path_factory.mktemp("errors") / "errors").open("w+"))
-            started = Processes(home, prefect_url, errors, [str(chunk_rows), str(workers)], **environment)
+            started = Processes(home, prefect_url, errors, options, **environment)
             stack.callback(_stop_postgres, home / "postgres")
             stack.callback(started.close)
             return started

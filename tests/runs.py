@@ -1,9 +1,10 @@
 """Flows in processes of their own, which can be told where to die.
 
-`python tests/runs.py CHUNK_ROWS WORKERS` reads steps from its standard input, one JSON object a line, and answers each
-with a line. A step has the `home` of a stack, `flows` to run in order (names with parameters), and perhaps a `death`:
-the point of the last flow at which its process kills itself. Every step is a process of its own, forked from one that
-has only imported the flows, which saves the seconds that an import takes.
+`python tests/runs.py CHUNK_ROWS WORKERS [PART_BYTES]` reads steps from its standard input, one JSON object a line,
+and answers each with a line. A step has the `home` of a stack, `flows` to run in order (names with parameters), and
+perhaps a `death`: the point of the last flow at which its process kills itself. Every step is a process of its own,
+forked from one that has only imported the flows, which saves the seconds that an import takes; with PART_BYTES, which
+is the size of the parts of an upload to S3 then, those of the cloud stack as well.
 
 The point of a death is found by Python's profiling hooks, so that the code under test needs none: its N-th call or
 return of a function, or of a function in C that it calls, counting only those with certain local variables.
@@ -97,6 +98,15 @@ def prepare(chunk_rows: int, workers: int) -> dict[str, Callable[..., Any]]:
     return {flow.fn.__name__: flow for flow in (*loads, transform)}
 
 
+def prepare_cloud(part_bytes: int) -> None:
+    """Import what the cloud stack needs, and have small objects uploaded in parts, as large ones are."""
+    from blocks import postgres, s3, snowflake  # noqa: F401
+    from tasks.lake import s3_streams
+    from tasks.warehouse import snowflake as _  # noqa: F401
+
+    s3_streams.PART_BYTES = part_bytes
+
+
 def run(flows: dict[str, Callable[..., Any]], step: dict[str, Any]) -> None:
     os.environ["ECOMMERCE_HOME"] = step["home"]
     *before, last = step["flows"]
@@ -116,7 +126,10 @@ def _dated(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    flows = prepare(int(sys.argv[1]), int(sys.argv[2]))
+    chunk_rows, workers, *part_bytes = map(int, sys.argv[1:])
+    flows = prepare(chunk_rows, workers)
+    for given in part_bytes:
+        prepare_cloud(given)
     for line in sys.stdin:
         child = os.fork()
         if not child:
