@@ -72,8 +72,9 @@ def clear(stack: Stack) -> None:
     lake = stack.open_lake()
     meta.begin_reset(lake)
     stack.open_source().drop_schema()
-    with stack.open_transformer() as warehouse:
-        warehouse.clear()
+    for opened in (stack.open_warehouse, stack.open_transformer):  # each owns what it made, and raw's owner is first
+        with opened() as warehouse:
+            warehouse.clear()
     meta.finish_reset(lake)
 
 

@@ -62,7 +62,7 @@ def publish_run(lake: Lake, report: IngestReport, seconds: Mapping[str, float], 
 
 def publish_build(stack: Stack, name: str, as_of: date, nodes: Sequence[NodeResult]) -> None:
     """Publish the results of a dbt build, whether it went well or not; called from within its task."""
-    with stack.open_warehouse() as warehouse:
+    with stack.open_transformer() as warehouse:
         rows = _rows(warehouse)
     title = f"{name}: dbt as of {as_of}"
     create_markdown_artifact(
@@ -76,7 +76,7 @@ def publish_shop(name: str, as_of: date) -> str:
     from tasks.charts import draw_charts
 
     stack = Stack.named(name)
-    with stack.open_warehouse() as warehouse:
+    with stack.open_transformer() as warehouse:
         sales = read_sales(warehouse.query, as_of)
     charts, lake, path = draw_charts(sales), stack.open_lake(), paths.report(as_of)
     lake.write(path, pages.shop_html(sales, charts).encode())

@@ -10,9 +10,13 @@ from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDr
 
 from blocks.embedded import DuckDBFile
 from blocks.register import save
+from blocks.snowflake import connection
 from blocks.stack import Stack
 from flows import smoke
 from tasks.errors import ParameterError
+from tasks.warehouse.raw import SCHEMAS
+from tasks.warehouse.snowflake import SnowflakeWarehouse
+from tests.emulated import NAME, emulated
 from tests.postgres_server import Postgres, served
 from tests.s3_server import KEY, REGION, SECRET, S3Server
 
@@ -61,6 +65,20 @@ def test_it_runs_from_end_to_end_and_leaves_nothing(
     assert server.execute(schemas) == [("public",)]
     with pytest.raises(ParameterError, match="no stack"):
         Stack.named("smoked-smoke")
+
+
+def test_it_runs_on_snowflake_and_leaves_nothing(
+    prefect_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    with emulated(tmp_path) as stack:
+        smoke.main(NAME)
+        assert "orders and fct_sales_by_date, revenue and shipping" in capsys.readouterr().out
+        left = smoke._warehouse(stack.warehouse)
+        with SnowflakeWarehouse(connection(left, "left")) as warehouse:
+            schemas = ", ".join(f"'{schema.upper()}'" for schema in SCHEMAS)
+            assert warehouse.query(f"select * from information_schema.tables where table_schema in ({schemas})") == []
+        assert stack.open_lake().files("smoke", recursive=True) == []
 
 
 def test_the_embedded_stack_is_referred_to_its_demo() -> None:
