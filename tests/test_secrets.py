@@ -178,5 +178,5 @@ def test_a_process_started_while_dbt_runs_inherits_no_secret(searched: Searched)
     assert searched.inherited
     for environment in searched.inherited:
         assert b"PATH=" in environment
-        assert b"SNOWFLAKE" not in environment
+        assert b"DBT_ENV_SECRET_" not in environment
         assert leaks.leaks(searched.secrets, [("the environment", environment)]) == []
