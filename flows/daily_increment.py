@@ -1,17 +1,17 @@
 """Take one more day: the last 30 days of every table, of which the history keeps what is new."""
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.ingest import WORKERS, ingest
+from flows.ingest import ingest
 from flows.occasion import occasion, yesterday
 from flows.parameters import Day, Share, StackName
+from flows.runner import chosen_runner
 from tasks.announce import announce
 from tasks.balance import IngestReport
 from tasks.begin import begin_increment
 
 
-@flow(name="daily-increment", flow_run_name="{stack} {day}", task_runner=ThreadPoolTaskRunner(max_workers=WORKERS))
+@flow(name="daily-increment", flow_run_name="{stack} {day}", task_runner=chosen_runner())
 def daily_increment(
     day: Day | None = None,
     stack: StackName = "local",

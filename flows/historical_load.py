@@ -3,11 +3,11 @@
 from datetime import date
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.ingest import WORKERS, ingest
+from flows.ingest import ingest
 from flows.occasion import occasion
 from flows.parameters import Day, Scale, Seed, Share, StackName
+from flows.runner import chosen_runner
 from tasks.balance import IngestReport
 from tasks.begin import begin_history
 from tasks.shop.shop import Shop
@@ -16,7 +16,7 @@ from tasks.shop.shop import Shop
 @flow(
     name="historical-load",
     flow_run_name="{stack} through {through}",
-    task_runner=ThreadPoolTaskRunner(max_workers=WORKERS),
+    task_runner=chosen_runner(),
 )
 def historical_load(
     start: Day = date(2023, 1, 1),

@@ -1,4 +1,4 @@
-"""Prepare a Prefect server for a stack: its work pool and queues, automations and deployments.
+"""Prepare a Prefect server for a stack: its work pool and queues, limits, automations and deployments.
 
 `python -m flows.setup [--stack local] [--pool process] [--notify slack-webhook/ops]`; running it again is safe and
 brings everything to what this code says.
@@ -7,22 +7,25 @@ brings everything to what this code says.
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import cyclopts
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import StateType
 
+from flows import runner
 from flows.cli import CONSOLE, said_in_one_sentence
 from flows.image import ROOT
+from tasks import turn
 from tasks.errors import ParameterError, PipelineError
 
 Pool = Literal["docker", "process"]
@@ -66,6 +69,7 @@ def setup(
         raise ParameterError("Which Prefect server? Set PREFECT_API_URL, such as http://127.0.0.1:4200/api.")
     with get_client(sync_client=True) as client:
         create_pool(client, pool)
+        create_limits(client, stack)
         create_automations(client, notify)
     deploy(api, stack, pool)
     CONSOLE.print(f"Stack {stack!r} is deployed to the pool ecommerce-{pool}.")
@@ -83,6 +87,15 @@ def create_pool(client: SyncPrefectClient, pool: Pool) -> None:
         client.update_work_queue(found.id, priority=priority, description=_QUEUE_MEANS[queue])
 
 
+def create_limits(client: SyncPrefectClient, stack: str) -> None:
+    """Create the limits at which the stack's runs take turns, one run at a time; what a person has changed stays."""
+    for shared in turn.SHARED:
+        with suppress(ObjectAlreadyExists):
+            client.create_global_concurrency_limit(
+                GlobalConcurrencyLimitCreate(name=turn.limit_name(shared, stack), limit=1)
+            )
+
+
 def job_template(pool: Pool) -> dict[str, Any]:
     """How a pool runs a flow: the worker's own template with our defaults, which the dashboard shows and can change."""
     if pool == "docker":
@@ -96,7 +109,10 @@ def job_template(pool: Pool) -> dict[str, Any]:
 
 
 def _process_defaults() -> dict[str, Any]:
-    return {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}}
+    """Every run says that it lives, takes its turn at the limits, and takes the task runner that is set here."""
+    env = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS), turn.SETTING: "strict"}
+    chosen = os.environ.get(runner.SETTING)
+    return {"env": env | ({runner.SETTING: chosen} if chosen else {})}
 
 
 def _docker_defaults() -> dict[str, Any]:

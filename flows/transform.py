@@ -6,6 +6,7 @@ from flows.occasion import occasion
 from flows.parameters import Day, Observability, StackName
 from tasks.publish import publish_shop
 from tasks.transform import TransformReport, build, document, mark, plan_build
+from tasks.turn import DBT, WAREHOUSE, turn
 
 
 @flow(name="transform", flow_run_name="{stack} transform")
@@ -28,12 +29,13 @@ def transform(
         select: Names of the models to build, in dbt's own syntax; a partial build is not noted.
         observability: With summary dbt runs as one task, with nodes every model and test is a task run of its own.
     """
-    cut = plan_build(occasion(stack), as_of, full_refresh)
-    report = build(cut, select or [], observability)
-    if not select:
-        mark(cut)
-        document(cut)
-        publish_shop(stack, cut.as_of)
+    with turn(stack, WAREHOUSE, DBT):
+        cut = plan_build(occasion(stack), as_of, full_refresh)
+        report = build(cut, select or [], observability)
+        if not select:
+            mark(cut)
+            document(cut)
+            publish_shop(stack, cut.as_of)
     return report
 
 
