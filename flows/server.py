@@ -32,6 +32,8 @@ _SETTINGS = {
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    # A run that waits for its turn asks again after up to half a minute, where a few seconds cost this machine nothing.
+    "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
 }
 
 
