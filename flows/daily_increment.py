@@ -3,15 +3,20 @@
 from prefect import flow
 
 from flows.ingest import ingest
-from flows.occasion import occasion, yesterday
+from flows.occasion import named_after_day, occasion, yesterday
 from flows.parameters import Day, Share, StackName
 from flows.runner import chosen_runner
-from tasks.announce import announce
+from tasks.announce import announce, announce_failure
 from tasks.balance import IngestReport
 from tasks.begin import begin_increment
 
 
-@flow(name="daily-increment", flow_run_name="{stack} {day}", task_runner=chosen_runner())
+@flow(
+    name="daily-increment",
+    flow_run_name=named_after_day,
+    task_runner=chosen_runner(),
+    on_failure=[announce_failure],
+)
 def daily_increment(
     day: Day | None = None,
     stack: StackName = "local",

@@ -8,6 +8,7 @@ from flows.ingest import ingest
 from flows.occasion import occasion
 from flows.parameters import Day, Scale, Seed, Share, StackName
 from flows.runner import chosen_runner
+from tasks.announce import announce, announce_failure
 from tasks.balance import IngestReport
 from tasks.begin import begin_history
 from tasks.shop.shop import Shop
@@ -17,6 +18,7 @@ from tasks.shop.shop import Shop
     name="historical-load",
     flow_run_name="{stack} through {through}",
     task_runner=chosen_runner(),
+    on_failure=[announce_failure],
 )
 def historical_load(
     start: Day = date(2023, 1, 1),
@@ -44,7 +46,9 @@ def historical_load(
         reset: First delete the simulated shop that the stack holds: lake, source, raw and marts.
     """
     run = begin_history(occasion(stack, generate, max_bad), Shop(start, seed, scale), through, reset)
-    return ingest(run)
+    report = ingest(run)
+    announce(run)
+    return report
 
 
 if __name__ == "__main__":

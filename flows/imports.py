@@ -8,6 +8,7 @@ NEEDED = (
     "duckdb",
     "flows.daily_increment",
     "flows.historical_load",
+    "flows.requeue",
     "flows.transform",
     "prefect_docker",
     "psycopg2",

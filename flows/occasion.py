@@ -12,6 +12,12 @@ def yesterday() -> date:
     return datetime.now(UTC).date() - timedelta(days=1)
 
 
+def named_after_day() -> str:
+    """The name of a run of one day: its stack, and the day that it takes where none was given."""
+    parameters = flow_run.parameters
+    return f"{parameters['stack']} {parameters['day'] or yesterday()}"
+
+
 def occasion(stack: str, generate: bool = False, max_bad: float = 0.01) -> Occasion:
     """The occasion of the flow run that calls."""
     return Occasion(str(flow_run.id), datetime.now(UTC), stack, generate, max_bad)

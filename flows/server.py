@@ -76,7 +76,7 @@ def start_server(port: int) -> "subprocess.Popen[bytes]":
     log = (folder / "server.log").open("ab")
     return subprocess.Popen(
         [sys.executable, "-m", "flows.server", str(port), str(os.getpid())],
-        env=os.environ | _environment(folder) | {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"},
+        env=os.environ | _environment(folder, port),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -85,8 +85,10 @@ def start_server(port: int) -> "subprocess.Popen[bytes]":
     )
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, port: int) -> dict[str, str]:
     return _SETTINGS | {
+        "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_UI_URL": f"http://127.0.0.1:{port}",  # what notifications link to
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
     }
@@ -133,7 +135,7 @@ def main(arguments: list[str]) -> None:
         threading.Thread(target=_end_with, args=(int(arguments[1]),), daemon=True).start()
         _serve(int(arguments[0]))
         return
-    os.environ.update(_environment(home() / "prefect"))
+    os.environ.update(_environment(home() / "prefect", DASHBOARD_PORT))
     Console().print(f"The dashboard is at http://127.0.0.1:{DASHBOARD_PORT} until Ctrl-C.")
     _serve(DASHBOARD_PORT)
 

@@ -35,7 +35,8 @@ HEARTBEAT_SECONDS = 30
 SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 """How long a run may say nothing before it counts as crashed: one heartbeat may be late, another lost."""
 
-LATE_AFTER = timedelta(minutes=10)
+LATE_SECONDS = 600
+"""How long a run may be late before someone is told: a worker that is busy or restarting takes it by then."""
 
 _QUEUES = {"default": 1, "low": 10}
 _QUEUE_MEANS = {"default": "Daily runs and builds.", "low": "Historical loads, after everything else."}
@@ -137,12 +138,18 @@ def _docker_defaults() -> dict[str, Any]:
     }
 
 
-def create_automations(client: SyncPrefectClient, notify: str | None, silence: int = SILENCE_SECONDS) -> None:
-    """Create or update the automations: a silent run is crashed, and what goes wrong is told to the block `notify`."""
+def create_automations(
+    client: SyncPrefectClient, notify: str | None, silence: int = SILENCE_SECONDS, late: int = LATE_SECONDS
+) -> None:
+    """Create or update the automations: a silent run is crashed, and what goes wrong is told to the block `notify`.
+
+    `silence` and `late` are seconds.
+    """
     wanted = [_crash_silent_runs(silence)]
     if notify:
         block = _block(client, notify)
-        wanted += [_tell(block, "Failed"), _tell(block, "Crashed"), _tell(block, "Late")]
+        wanted += [_tell(block, state, _as_it_happens(state)) for state in ("Failed", "Crashed")]
+        wanted += [_tell(block, "Late", _as_it_lasts("Late", late))]
     for automation in wanted:
         existing = client.read_automations_by_name(automation.name)
         if existing:
@@ -175,17 +182,35 @@ def _crash_silent_runs(silence: int) -> AutomationCore:
     )
 
 
-def _tell(block: UUID, state: str) -> AutomationCore:
+def _as_it_happens(state: str) -> EventTrigger:
+    return EventTrigger(
+        expect={f"prefect.flow-run.{state}"},
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification(_OURS),
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(0),
+    )
+
+
+def _as_it_lasts(state: str, seconds: int) -> EventTrigger:
+    """When a run has been in a state for that long."""
+    return EventTrigger(
+        after={f"prefect.flow-run.{state}"},
+        expect={f"prefect.flow-run.{other}" for other in ("Pending", "Running", *_ENDED)},
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification(_OURS),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=seconds),
+    )
+
+
+def _tell(block: UUID, state: str, trigger: EventTrigger) -> AutomationCore:
     return AutomationCore(
         name=f"ecommerce: tell of {state.lower()} runs",
-        trigger=EventTrigger(
-            expect={f"prefect.flow-run.{state}"},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=ResourceSpecification(_OURS),
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
-        ),
+        trigger=trigger,
         actions=[SendNotification(block_document_id=block, subject=f"{_RUN} {state.lower()}", body=_TOLD)],
     )
 

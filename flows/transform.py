@@ -4,12 +4,13 @@ from prefect import flow
 
 from flows.occasion import occasion
 from flows.parameters import Day, Observability, StackName
+from tasks.announce import announce_failure
 from tasks.publish import publish_shop
 from tasks.transform import TransformReport, build, document, mark, plan_build
 from tasks.turn import DBT, WAREHOUSE, turn
 
 
-@flow(name="transform", flow_run_name="{stack} transform")
+@flow(name="transform", flow_run_name="{stack} transform", on_failure=[announce_failure])
 def transform(
     stack: StackName = "local",
     as_of: Day | None = None,

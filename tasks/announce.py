@@ -1,17 +1,27 @@
-"""Tell Prefect that an increment is complete, so that what follows it begins."""
+"""Tell Prefect that an increment is complete, so that what follows it begins, or what a failed run left undone."""
 
 from datetime import date
+from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import Flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
+from prefect.states import State
 
 from blocks.stack import Stack
+from tasks import pages
+from tasks.dbt import FAILED_STATUSES
+from tasks.errors import ReconcileError, TransformError
 from tasks.plan import Run
 from tasks.retry import RETRY
 from tasks.tables import TABLES
 
 COMPLETED = "ecommerce.increment.completed"
 """The event on which transform runs; prefect.yaml names it too."""
+
+FAILED = "ecommerce.run.failed"
+"""The event of a failed run, whose payload says what it left undone."""
 
 
 @task(task_run_name="announce {run.day}", **RETRY)
@@ -26,8 +36,38 @@ def announce(run: Run) -> date | None:
     if as_of is not None:
         emit_event(
             COMPLETED,
-            resource={"prefect.resource.id": f"ecommerce.stack.{run.stack}", "prefect.resource.name": run.stack},
+            resource=_resource(run.stack),
             payload={"stack": run.stack, "day": run.day.isoformat(), "as_of": as_of.isoformat()},
         )
         get_run_logger().info("%s is complete; to build: as of %s", run.day, as_of)
     return as_of
+
+
+def announce_failure(flow: "Flow[..., Any]", run: FlowRun, state: "State[Any]") -> None:
+    """Say of a failed run which tables of which batch, or which models, it left undone, and what to do; a flow's hook.
+
+    It becomes an event, an artifact of the run, and a line of its log.
+    """
+    error, stack = state.result(raise_on_failure=False), run.parameters["stack"]
+    undone = _undone(error)
+    payload = {"stack": stack, "flow": flow.name, "run": run.name, "reason": str(error)}
+    emit_event(FAILED, resource=_resource(stack), payload=payload | {"undone": [list(one) for one in undone]})
+    create_markdown_artifact(
+        key="failure", markdown=pages.failure_markdown(flow.name, run.name, undone, str(error)), description=run.name
+    )
+    for batch, what, reason in undone:
+        get_run_logger().error("%s %s: %s", what, batch, reason)
+
+
+def _undone(error: object) -> list[tuple[str, str, str]]:
+    """Batch, table or model, and reason of everything that an error names."""
+    if isinstance(error, ReconcileError):
+        return [(str(batch), table, reason) for batch, table, reason in error.reasons]
+    if isinstance(error, TransformError):
+        failed = (node for node in error.nodes if node.status in FAILED_STATUSES)
+        return [("", f"{node.resource_type} {node.name}", node.message) for node in failed]
+    return []
+
+
+def _resource(stack: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"ecommerce.stack.{stack}", "prefect.resource.name": stack}

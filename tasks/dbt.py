@@ -16,6 +16,7 @@ from tasks.errors import TransformError
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 REASON_LENGTH = 500
+FAILED_STATUSES = ("error", "fail", "runtime error", "partial success")
 _BEHIND = ("LINE ", "> in macro", "compiled code at")
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -54,7 +55,7 @@ class BuildReport:
     @property
     def failed(self) -> tuple[NodeResult, ...]:
         """Nodes that failed, tests and models alike."""
-        return self._with("error", "fail", "runtime error", "partial success")
+        return self._with(*FAILED_STATUSES)
 
     @property
     def skipped(self) -> tuple[NodeResult, ...]:

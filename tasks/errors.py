@@ -1,6 +1,7 @@
 """The pipeline's errors: one root, and whether trying again can help."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 
@@ -45,7 +46,11 @@ class WarehouseError(PipelineError):
 
 
 class ReconcileError(PipelineError):
-    """The numbers of a run do not add up, or a table of the run failed."""
+    """The numbers of a run do not add up, or a table of the run failed; `reasons` says of which batch and table why."""
+
+    def __init__(self, message: str, reasons: Sequence[tuple[date, str, str]] = ()) -> None:
+        super().__init__(message)
+        self.reasons = tuple(reasons)
 
 
 class TransformError(PipelineError):

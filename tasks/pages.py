@@ -8,11 +8,10 @@ from html import escape
 
 from tasks.balance import Balance
 from tasks.charts import COLOURS, Cell, Chart, change, percent, short
-from tasks.dbt import NodeResult
+from tasks.dbt import FAILED_STATUSES, NodeResult
 from tasks.sales import Sales
 
-_FAILED = ("error", "fail", "runtime error", "partial success")
-_ORDER = (*_FAILED, "skipped", "warn")
+_ORDER = (*FAILED_STATUSES, "skipped", "warn")
 _DARK = {
     "accent": "#7fb0ff",
     "quiet": "#4a566b",
@@ -96,6 +95,19 @@ def _sheet(tables: Sequence[Balance], seconds: Mapping[str, float]) -> str:
     return f"{markdown_table(columns, rows)}\n\n{note}"
 
 
+def failure_markdown(flow: str, run: str, undone: Sequence[tuple[str, str, str]], reason: str) -> str:
+    """What a failed run left undone: batch, table or model, reason of each, or only the `reason` of the run itself."""
+    sections = [
+        f"# {flow} {run} failed",
+        markdown_table(("batch", "table or model", "what happened, and what to do"), undone)
+        if undone
+        else _text(reason),
+        f"When that is mended, run `{flow}` for `{run}` again: what is there already is known and skipped.",
+        "docs/runbook.md says more: late and damaged feeds, the quarantine, rebuilding raw.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
 def build_markdown(title: str, nodes: Sequence[NodeResult], rows: Mapping[str, int], docs: str | None) -> str:
     """The report of one dbt build: what failed first with its reason, then each model with its tests and rows.
 
@@ -105,7 +117,7 @@ def build_markdown(title: str, nodes: Sequence[NodeResult], rows: Mapping[str, i
     tests = [node for node in nodes if node.resource_type in ("test", "unit_test")]
     passed = sum(node.status == "pass" for node in tests)
     attention = sorted((node for node in nodes if node.status in _ORDER), key=lambda node: _ORDER.index(node.status))
-    failed = sum(node.status in _FAILED for node in nodes)
+    failed = sum(node.status in FAILED_STATUSES for node in nodes)
     seconds = sum(node.seconds for node in models)
     verdict = (
         f"{len(models)} models in {seconds:.1f} s of work; {passed} of {len(tests)} tests passed; {failed} failed."

@@ -39,10 +39,13 @@ def reconcile(
     )
     for warning in report.warnings:
         get_run_logger().warning(warning)
-    problems = [f"{b.table}: {problem}" for b in report.tables for problem in (*b.problems, *audited.get(b.table, ()))]
-    problems += [f"{table}: {reason}" for table, reason in failures.items()]
+    problems = [(b.table, problem) for b in report.tables for problem in (*b.problems, *audited.get(b.table, ()))]
+    problems += failures.items()
     if problems:
-        raise ReconcileError(f"{run.stack} {run.day}: " + "; ".join(problems))
+        raise ReconcileError(
+            f"{run.stack} {run.day}: " + "; ".join(f"{table}: {problem}" for table, problem in problems),
+            [(run.day, table, problem) for table, problem in problems],
+        )
     return report
 
 

@@ -23,7 +23,7 @@ from tasks.source import embedded
 from tests.conftest import ROOT
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-FLOWS = ("historical-load", "daily-increment", "transform")
+FLOWS = ("historical-load", "daily-increment", "transform", "requeue")
 PATIENCE_SECONDS = 90
 SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
 

@@ -1,0 +1,170 @@
+"""What Prefect is told of runs: that they are complete, what they left undone, and whom to notify."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+from prefect import tags
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.states import Crashed, Scheduled, State
+
+from blocks.stack import Stack
+from flows.daily_increment import daily_increment
+from flows.historical_load import historical_load
+from flows.occasion import yesterday
+from flows.setup import create_automations
+from flows.transform import transform
+from tasks.announce import COMPLETED, FAILED
+from tasks.errors import ParameterError, ReconcileError, TransformError
+
+NEXT = date(2025, 1, 1)
+PATIENCE_SECONDS = 60
+SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
+
+
+def ask(path: str, body: dict[str, Any]) -> Any:
+    with get_client(sync_client=True) as client:
+        return client.request("POST", path, json=body).json()
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.2)
+    return found
+
+
+def newest_run() -> dict[str, Any]:
+    return ask("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]
+
+
+def event(name: str, run: dict[str, Any]) -> dict[str, Any]:
+    """The payload of the event of that name of a run, once the server has it."""
+    wanted = {"event": {"name": [name]}, "related": {"id": [f"prefect.flow-run.{run['id']}"]}}
+    (found,) = until(lambda: ask("/events/filter", {"filter": wanted})["events"])
+    return found
+
+
+def failure_of(run: dict[str, Any]) -> str:
+    (found,) = ask(
+        "/artifacts/filter", {"artifacts": {"key": {"any_": ["failure"]}, "flow_run_id": {"any_": [run["id"]]}}}
+    )
+    return found["data"]
+
+
+def test_failed_increment_says_which_tables_of_which_batch(shop: Stack) -> None:
+    with pytest.raises(ReconcileError):
+        daily_increment(NEXT, generate=False)
+    run = newest_run()
+    told = event(FAILED, run)
+    assert told["resource"]["prefect.resource.id"] == "ecommerce.stack.local"
+    payload = told["payload"]
+    assert (payload["stack"], payload["flow"], payload["run"]) == ("local", "daily-increment", "local 2025-01-01")
+    assert {(batch, table) for batch, table, _ in payload["undone"]} == {
+        ("2025-01-01", table) for table in ("customers", "products", "orders", "reviews")
+    }
+    page = failure_of(run)
+    assert "| 2025-01-01 | orders | orders: landing/orders/2025-01-01/ has no file; deliver the feed" in page
+    assert "run `daily-increment` for `local 2025-01-01` again" in page
+
+
+def test_failed_build_says_which_models(shop: Stack) -> None:
+    with shop.open_warehouse() as warehouse:
+        warehouse.query("update raw.reviews set review_date = 'last week' where _batch = '2024-12-31'")
+    with pytest.raises(TransformError):
+        transform(select=["stg_products", "stg_reviews"])
+    run = newest_run()
+    assert [what for _, what, _ in event(FAILED, run)["payload"]["undone"]] == ["model stg_reviews"]
+    assert "model stg_reviews" in failure_of(run)
+
+
+def test_run_that_could_not_begin_says_why(shop: Stack) -> None:
+    with pytest.raises(ParameterError):
+        daily_increment(date(2024, 12, 5))
+    run = newest_run()
+    assert event(FAILED, run)["payload"]["undone"] == []
+    assert "day 2024-12-05 is part of the historical load" in failure_of(run)
+
+
+def test_run_without_a_day_is_named_after_yesterday(shop: Stack) -> None:
+    with pytest.raises(ReconcileError):
+        daily_increment(generate=False)
+    assert newest_run()["name"] in {f"local {yesterday()}", f"local {yesterday() - timedelta(days=1)}"}
+
+
+def test_historical_load_has_the_marts_built_too(shop: Stack) -> None:
+    historical_load(date(2024, 12, 1), date(2025, 1, 1), scale=0.02)
+    payload = event(COMPLETED, newest_run())["payload"]
+    assert payload == {"stack": "local", "day": "2025-01-01", "as_of": "2025-01-02"}
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, "Queue[dict[str, Any]]"]]:
+    """A server on loopback, and what is posted to it."""
+    posted: Queue[dict[str, Any]] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", posted
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def told_by(address: str) -> Iterator[None]:
+    """Have the automations tell a block that posts to an address, of late runs as soon as Prefect can."""
+    told = {"subject": "{{subject}}", "body": "{{body}}"}
+    CustomWebhookNotificationBlock(name="ops", url=address, json_data=told).save("ops", overwrite=True, _sync=True)
+    with get_client(sync_client=True) as client:
+        create_automations(client, "custom-webhook/ops", late=SHORTEST_SILENCE)
+        yield
+        for automation in client.read_automations():
+            client.delete_automation(automation.id)
+
+
+def test_block_of_the_user_is_told_of_a_failed_run(shop: Stack) -> None:
+    with webhook() as (address, posted), told_by(address):
+        with tags("ecommerce"), pytest.raises(ReconcileError):
+            daily_increment(NEXT, generate=False)
+        told = posted.get(timeout=PATIENCE_SECONDS)
+    assert told["subject"] == "daily-increment: local 2025-01-01 failed"
+    assert "orders: landing/orders/2025-01-01/ has no file" in told["body"]
+    assert newest_run()["id"] in told["body"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [Crashed(message="gone"), Scheduled(scheduled_time=datetime(2025, 1, 1, tzinfo=UTC))],
+    ids=["crashed", "late"],
+)
+def test_block_of_the_user_is_told_of_a_run_that_nobody_works_on(
+    home: Path, state: State[Any], request: pytest.FixtureRequest
+) -> None:
+    with webhook() as (address, posted), told_by(address), get_client(sync_client=True) as client:
+        run = client.create_flow_run(daily_increment, name="one", tags=["ecommerce"], state=Scheduled())
+        client.set_flow_run_state(run.id, state, force=True)
+        told = posted.get(timeout=PATIENCE_SECONDS)
+    assert told["subject"] == f"daily-increment: one {request.node.callspec.id}"
+    assert str(run.id) in told["body"]
