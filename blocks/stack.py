@@ -181,6 +181,12 @@ class Stack(Block):
         """The warehouse as dbt connects with it."""
         return self._warehouse("warehouse" if self.transformer is None else "transformer")
 
+    def database(self) -> str:
+        """The warehouse's database, as dbt and Snowflake call it; DuckDB's has the name of its file."""
+        if isinstance(self.warehouse, DuckDBFile):
+            return Path(self.warehouse.path).stem
+        return str(self.warehouse.database)
+
     def dbt_target(self) -> str:
         """Which target of the project's profile dbt builds."""
         return "duckdb" if isinstance(self.warehouse, DuckDBFile) else "snowflake"

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import cyclopts
+from prefect.blocks import notifications
+from prefect.blocks.abstract import NotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.events.actions import ChangeFlowRunState, SendNotification
@@ -71,6 +73,7 @@ def setup(
     with get_client(sync_client=True) as client:
         create_pool(client, pool)
         create_limits(client, stack)
+        offer_notifications(client)
         create_automations(client, notify)
     deploy(api, stack, pool)
     CONSOLE.print(f"Stack {stack!r} is deployed to the pool ecommerce-{pool}.")
@@ -136,6 +139,20 @@ def _docker_defaults() -> dict[str, Any]:
             "init": True,
         },
     }
+
+
+def offer_notifications(client: SyncPrefectClient) -> None:
+    """Let the dashboard make the blocks that notify, which a server that starts without Prefect's own blocks lacks."""
+    known = {found.slug for found in client.read_block_types()}
+    for block in _notification_blocks():
+        if block.get_block_type_slug() not in known:
+            block.register_type_and_schema(_sync=True)
+
+
+def _notification_blocks() -> list[type[NotificationBlock]]:
+    """Those that Prefect itself has: not their base classes, which have no name for people."""
+    classes = [found for found in vars(notifications).values() if isinstance(found, type)]
+    return [found for found in classes if issubclass(found, NotificationBlock) and "_block_type_name" in vars(found)]
 
 
 def create_automations(

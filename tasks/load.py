@@ -4,6 +4,7 @@ from prefect import get_run_logger, task
 
 from blocks.stack import Stack
 from tasks.lake.manifests import read_manifest, revisions
+from tasks.lineage import tell_loaded
 from tasks.plan import Run
 from tasks.retry import RETRY
 from tasks.tables import TABLES
@@ -26,5 +27,7 @@ def load(run: Run, table: str) -> Work:
             manifest = read_manifest(lake, table, batch, revision)
             if warehouse.load(lake, TABLES[table], manifest, run.id, run.started):
                 rows += manifest.rows
+    if rows:
+        tell_loaded(stack, lake, table, rows)
     get_run_logger().info("%s: %s rows loaded", table, f"{rows:,}")
     return Work(rows)

@@ -18,6 +18,7 @@ from tasks import dbt
 from tasks.dbt import NodeResult, OnEvent
 from tasks.errors import ParameterError, TransformError
 from tasks.lake import meta, paths
+from tasks.lineage import tell_built
 from tasks.plan import Occasion
 from tasks.publish import publish_build
 from tasks.retry import RETRY
@@ -97,6 +98,7 @@ def build(cut: Cut, select: Sequence[str], observability: str) -> TransformRepor
         _publish(cut, stack, error.nodes)
         raise
     _publish(cut, stack, report.nodes)
+    tell_built(report.target, report.nodes)
     return TransformReport(cut.occasion.stack, cut.as_of, report.nodes, report.seconds)
 
 

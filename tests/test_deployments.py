@@ -20,6 +20,7 @@ from flows.setup import create_automations, setup
 from flows.ui import worker_of
 from tasks.announce import COMPLETED
 from tasks.source import embedded
+from tasks.turn import SETTING, SHARED, limit_name
 from tests.conftest import ROOT
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -97,8 +98,8 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def server(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server to which the embedded stack is deployed, without its schedules' runs afterwards."""
+def server(prefect_url: str, loaded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server to which the embedded stack is deployed after `loaded` was made, which would have triggered a build."""
     server = Server(prefect_url)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", prefect_url)
@@ -106,6 +107,8 @@ def server(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         setup(stack="local", pool="process")
         yield server
         with get_client(sync_client=True) as client:
+            for shared in SHARED:
+                client.delete_global_concurrency_limit_by_name(limit_name(shared, "local"))
             for flow in FLOWS:
                 client.delete_deployment(server.deployment(flow)["id"])
             for name in server.automations():
@@ -192,12 +195,26 @@ def test_the_form_explains_each_parameter(server: Server, flow: str) -> None:
         ("daily-increment", {"max_bad": 2}),
         ("daily-increment", {"stack": ""}),
         ("transform", {"observability": "none"}),
+        ("requeue", {"table": "interactions"}),
     ],
 )
 def test_the_form_refuses_nonsense(server: Server, flow: str, nonsense: dict[str, Any]) -> None:
     refused = server.post(f"/deployments/{server.deployment(flow)['id']}/create_flow_run", parameters=nonsense)
     assert refused.status_code == 409
     assert next(iter(nonsense)) in refused.text
+
+
+def test_the_dashboard_can_make_the_blocks_that_notify(server: Server) -> None:
+    found = {block["slug"] for block in server.post("/block_types/filter").json()}
+    assert {"slack-webhook", "ms-teams-webhook", "custom-webhook", "pager-duty-webhook"} <= found
+
+
+def test_setting_up_makes_the_limits_and_has_runs_take_their_turns(server: Server) -> None:
+    with get_client(sync_client=True) as client:
+        limits = [client.read_global_concurrency_limit_by_name(limit_name(shared, "local")) for shared in SHARED]
+        pool = client.read_work_pool("ecommerce-process")
+    assert [limit.limit for limit in limits] == [1, 1]
+    assert pool.base_job_template["variables"]["properties"]["env"]["default"][SETTING]
 
 
 def test_setting_up_again_changes_nothing(server: Server) -> None:
