@@ -57,9 +57,9 @@ format: setup ## Format the code and the models
 lock: setup ## Resolve the dependencies anew into the lock files (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
-	@uv pip compile pyproject.toml --extra cloud --extra deploy --extra embedded --constraint requirements.lock \
-	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
-	  --output-file requirements-runtime.lock
+	@uv pip compile pyproject.toml --extra cloud --extra dask --extra deploy --extra embedded \
+	  --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --quiet --output-file requirements-runtime.lock
 
 clean: ## Remove the environment and everything the embedded stack keeps
 	rm -rf .venv .ecommerce
