@@ -69,7 +69,8 @@ def _hush() -> None:
 def _with_range(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function with the parameters of `function` and those of a range of days."""
 
-    def command() -> None: ...
+    def command() -> None:
+        """Stand for `function` while its arguments are read; it gets its docstring."""
 
     option = inspect.Parameter.KEYWORD_ONLY
     first = Annotated[date | None, cyclopts.Parameter(name="--from", help="First day of a range to run.")]

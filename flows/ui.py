@@ -53,6 +53,7 @@ def _stop_signals() -> threading.Event:
     stopped = threading.Event()
 
     def stop(*_: Any) -> None:
+        """Note the signal; the loop that waits for it ends everything in order."""
         stopped.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

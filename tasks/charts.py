@@ -109,6 +109,7 @@ def _revenue(sales: Sales, whole: Sequence[Month]) -> Chart:
     newest, best = whole[-1], max(whole, key=lambda month: month.revenue)
 
     def draw(figure: Any) -> None:
+        """A bar for each month, of which the newest and the best are marked."""
         axes = figure.subplots()
         colours = [_ACCENT if month in (newest, best) else _QUIET for month in whole]
         bars = axes.bar(range(len(whole)), [float(month.revenue) for month in whole], 0.72, color=colours)
@@ -150,6 +151,7 @@ def _categories(sales: Sales, whole: Sequence[Month]) -> Chart:
     shares = {category: percent(int(sum(lines[category])), int(sum(map(sum, lines.values())))) for category in ranked}
 
     def draw(figure: Any) -> None:
+        """A panel for each category, its line before those of the others."""
         columns = min(3, len(ranked))
         panels = figure.subplots(-(-len(ranked) // columns), columns, sharex=True, sharey=True, squeeze=False).flat
         for category, axes in zip(ranked, panels, strict=False):
@@ -180,6 +182,7 @@ def _hours(sales: Sales) -> Chart:
     weekend = percent(days[5] + days[6], sum(days))
 
     def draw(figure: Any) -> None:
+        """A cell for each weekday and hour, and the orders of each day beside them."""
         axes = figure.subplots()
         for (weekday, hour), count in orders.items():
             _cell(axes, hour, weekday - 1, count / orders[busiest])
@@ -206,6 +209,7 @@ def _funnel(sales: Sales) -> Chart:
     shares = [percent(count, sessions) for count in counts]
 
     def draw(figure: Any) -> None:
+        """A bar for each step, with its share of the sessions."""
         axes = figure.subplots()
         bars = axes.barh(range(4), counts, 0.62, color=[_QUIET, _QUIET, _QUIET, _ACCENT])
         axes.bar_label(bars, [f"{count:,}  ({share})" for count, share in zip(counts, shares, strict=True)], padding=8)
@@ -240,6 +244,7 @@ def _retention(cohorts: dict[date, list[Cohort]]) -> Chart:
     names = [f"{start:%b %Y} ({row[0].size:,})" for start, row in cohorts.items()]
 
     def draw(figure: Any) -> None:
+        """A cell for each cohort and month, with its share of the cohort."""
         axes = figure.subplots()
         for place, row in enumerate(cohorts.values()):
             for cohort in row:
@@ -268,6 +273,7 @@ def _share(cohort: Cohort) -> float:
 
 def _who_came_back(cells: Sequence[Cohort]) -> str:
     def after(months: int) -> str:
+        """Share of the cohorts' customers who ordered again that many months after their first order."""
         there = [cell for cell in cells if cell.months == months]
         return percent(sum(cell.customers for cell in there), sum(cell.size for cell in there))
 
@@ -281,6 +287,7 @@ def _products(sales: Sales) -> Chart:
     sold = sum((product.revenue for product in products), Decimal())
 
     def draw(figure: Any) -> None:
+        """A bar for each product, with its units."""
         axes = figure.subplots()
         revenue = [float(product.revenue) for product in products]
         bars = axes.barh(range(len(products)), revenue, 0.66, color=[_ACCENT, *[_QUIET] * (len(products) - 1)])

@@ -186,6 +186,7 @@ def headline(sales: Sales) -> tuple[tuple[str, str, str], ...]:
     now, before = sales.total, sales.before
 
     def against(value: Decimal | int, then: Decimal | int | None) -> str:
+        """How a number has changed in a year; nothing where there was none."""
         return f"{change(value, then)} than the 365 days before" if then else ""
 
     funnel = sales.funnel

@@ -32,6 +32,7 @@ def timed(work: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(work)
     def measured(*arguments: P.args, **named: P.kwargs) -> T:
+        """What `work` returns, with its wall time in seconds."""
         began = perf_counter()
         done = work(*arguments, **named)
         return replace(done, seconds=perf_counter() - began)  # type: ignore[type-var]

@@ -32,14 +32,17 @@ def move(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster(prefect_url: str) -> Iterator[Client]:
+def cluster(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Two workers, each a process of its own."""
+    folder = str(tmp_path_factory.mktemp("dask"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", prefect_url)
         patch.setattr(window.plan_chunks, "__defaults__", window.plan_chunks.__defaults__)
         small_chunks()
         with (
-            LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+            LocalCluster(
+                n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=folder
+            ) as cluster,
             Client(cluster) as client,
         ):
             client.run(small_chunks)

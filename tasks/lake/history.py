@@ -185,6 +185,7 @@ class _Taken:
 
     @property
     def undated(self) -> int:
+        """Records without any cursor, over all sources."""
         return sum(source.undated for source in self.sources)
 
     def pieces(self) -> Iterator[_Piece]:

@@ -83,6 +83,7 @@ def _decimal(scale: int) -> Callable[[object], Decimal]:
     limit, unit = Decimal(10) ** (12 - scale), Decimal(1).scaleb(-scale)
 
     def convert(value: object) -> Decimal:
+        """The number with that scale; `ValueError` if it does not fit DECIMAL(12, scale)."""
         number = Decimal(_number(value, _DECIMAL))
         # The size first: rounding a number of a million digits would take that much memory.
         if abs(number) >= limit or number != (rounded := number.quantize(unit)):

@@ -96,6 +96,7 @@ class _Events:
     products: Ints
 
     def take(self, positions: Ints) -> "_Events":
+        """The events at those positions, in their order."""
         return _Events(*(array[positions] for array in (self.rows, self.numbers, self.types, self.products)))
 
 
