@@ -129,7 +129,9 @@ def _said_by_a_task(record: logging.LogRecord) -> bool:
 
 def show(report: IngestReport | TransformReport) -> None:
     """Print the report of a flow."""
-    if isinstance(report, TransformReport):
+    if isinstance(report, TransformReport) and not report.nodes:
+        CONSOLE.print(f"{report.stack}: the models are built as of a later day than {report.as_of}.")
+    elif isinstance(report, TransformReport):
         CONSOLE.print(_built(report))
     elif report.tables:
         CONSOLE.print(_balance_sheet(report))

@@ -17,6 +17,7 @@ def transform(
     full_refresh: bool = False,
     select: list[str] | None = None,
     observability: Observability = "summary",
+    unless_later: bool = False,
 ) -> TransformReport:
     """Build and test dbt's models from what the warehouse's raw layer holds.
 
@@ -29,9 +30,12 @@ def transform(
         full_refresh: Rebuild everything from the whole of raw; needed for an as_of before that of the last build.
         select: Names of the models to build, in dbt's own syntax; a partial build is not noted.
         observability: With summary dbt runs as one task, with nodes every model and test is a task run of its own.
+        unless_later: Where a later as_of was built, do nothing instead of refusing: that build saw all of this one.
     """
     with turn(stack, WAREHOUSE, DBT):
-        cut = plan_build(occasion(stack), as_of, full_refresh)
+        cut = plan_build(occasion(stack), as_of, full_refresh, unless_later)
+        if cut is None:
+            return TransformReport(stack, as_of, (), 0.0)
         report = build(cut, select or [], observability)
         if not select:
             mark(cut)

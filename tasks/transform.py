@@ -58,8 +58,8 @@ class TransformReport:
 
 
 @task(task_run_name="plan build", **RETRY)
-def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool) -> Cut:
-    """Choose the cut of the next build.
+def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool, unless_later: bool = False) -> Cut | None:
+    """Choose the cut of the next build; None if there is a later build, and `unless_later` asks for none then.
 
     Raises `ParameterError` if raw is empty, if `as_of` is later than what all tables have loaded, or if it is before
     that of the last build without `full_refresh`, and `WarehouseError` if dbt could not connect.
@@ -80,6 +80,9 @@ def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool) -> Cu
         if as_of > newest:
             raise ParameterError(f"as_of {as_of} is later than what all tables have loaded, which ends with {newest}.")
         if last is not None and as_of < last and not full_refresh:
+            if unless_later:
+                get_run_logger().info("Nothing to do for %s: the models are built as of %s.", as_of, last)
+                return None
             raise ParameterError(f"as_of {as_of} is before {last}, that of the last build: use full_refresh=True.")
         if full_refresh:
             warehouse.clear_built()

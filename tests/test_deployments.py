@@ -177,7 +177,11 @@ def test_a_complete_increment_triggers_transform_and_nothing_else_does(server: S
     assert trigger["trigger"]["match"] == {"prefect.resource.id": "ecommerce.stack.local"}
     (action,) = trigger["actions"]
     assert action["deployment_id"] == server.deployment("transform")["id"]
-    assert action["parameters"] == {"stack": "{{ event.payload.stack }}", "as_of": "{{ event.payload.as_of }}"}
+    assert action["parameters"] == {
+        "stack": "{{ event.payload.stack }}",
+        "as_of": "{{ event.payload.as_of }}",
+        "unless_later": True,
+    }
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -54,6 +54,13 @@ def test_cut_before_the_last_build_needs_a_full_refresh(marts: Stack) -> None:
     assert built(marts) == before
 
 
+def test_cut_that_a_later_build_contains_is_left_alone_if_so_asked(marts: Stack) -> None:
+    before = built(marts)
+    report = transform(as_of=date(2024, 12, 31), unless_later=True)
+    assert (report.as_of, report.nodes) == (date(2024, 12, 31), ())
+    assert built(marts) == before
+
+
 def test_second_build_processes_nothing(marts: Stack) -> None:
     orders = "select count(*), sum(_version), max(_batch) from staging.stg_orders"
     with marts.open_warehouse() as warehouse:
