@@ -127,18 +127,19 @@ def _said_by_a_task(record: logging.LogRecord) -> bool:
     return record.name.startswith(("prefect.task_runs", "prefect.flow_runs")) and not record.module.endswith("engine")
 
 
-def show(report: IngestReport | TransformReport) -> None:
-    """Print the report of a flow."""
-    if isinstance(report, TransformReport) and not report.nodes:
-        CONSOLE.print(f"{report.stack}: the models are built as of a later day than {report.as_of}.")
-    elif isinstance(report, TransformReport):
-        CONSOLE.print(_built(report))
-    elif report.tables:
-        CONSOLE.print(_balance_sheet(report))
-    else:
-        CONSOLE.print(f"{report.stack}: everything through {report.day} is there already.")
-    for warning in report.warnings:
+def show(report: IngestReport | TransformReport | str) -> None:
+    """Print the report of a flow, or the path of what it made."""
+    CONSOLE.print(report if isinstance(report, str) else _sheet(report))
+    for warning in () if isinstance(report, str) else report.warnings:
         CONSOLE.print(f"[yellow]Warning:[/yellow] {warning}")
+
+
+def _sheet(report: IngestReport | TransformReport) -> Table | str:
+    if isinstance(report, IngestReport):
+        nothing = f"{report.stack}: everything through {report.day} is there already."
+        return _balance_sheet(report) if report.tables else nothing
+    nothing = f"{report.stack}: the models are built as of a later day than {report.as_of}."
+    return _built(report) if report.nodes else nothing
 
 
 def _balance_sheet(report: IngestReport) -> Table:

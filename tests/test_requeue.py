@@ -1,6 +1,8 @@
 """Repaired records on their way from quarantine back into the history."""
 
 import json
+import subprocess
+import sys
 from datetime import date
 
 import pytest
@@ -12,6 +14,7 @@ from flows.requeue import requeue
 from tasks.errors import ParameterError
 from tasks.lake import paths
 from tasks.tables import TABLES, Home
+from tests.conftest import ROOT
 
 DAY, NEXT = date(2025, 1, 1), date(2025, 1, 2)
 GOOD = {"order_id": 9_000_001, "customer_id": 1, "total_amount": 10.5, "updated_at": "2025-01-01T12:00:00Z"}
@@ -45,6 +48,16 @@ def test_a_repaired_record_is_taken_by_the_next_run(shop: Stack) -> None:
         found = warehouse.query("select total_amount from raw.orders where order_id = 9000002")
     assert [str(amount) for (amount,) in found] == ["12.34"]
     assert lake.exists(kept.path)
+
+
+def test_the_command_tells_where_the_feed_lies(shop: Stack) -> None:
+    shop.open_lake().write("repaired/orders.jsonl", json.dumps({"record": json.dumps(GOOD)}).encode())
+    options = ["--table", "orders", "--file", "repaired/orders.jsonl", "--day", str(NEXT)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.requeue", *options], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert shop.open_lake().exists(ended.stdout.splitlines()[-1])
 
 
 def test_records_can_be_given_as_they_are(shop: Stack) -> None:
