@@ -46,7 +46,7 @@ def announce(run: Run) -> date | None:
 def announce_failure(flow: "Flow[..., Any]", run: FlowRun, state: "State[Any]") -> None:
     """Say of a failed run which tables of which batch, or which models, it left undone, and what to do; a flow's hook.
 
-    It becomes an event, an artifact of the run, and a line of its log.
+    It becomes an event and an artifact of the run; Prefect itself logs the error.
     """
     error, stack = state.result(raise_on_failure=False), run.parameters["stack"]
     undone = _undone(error)
@@ -55,8 +55,6 @@ def announce_failure(flow: "Flow[..., Any]", run: FlowRun, state: "State[Any]") 
     create_markdown_artifact(
         key="failure", markdown=pages.failure_markdown(flow.name, run.name, undone, str(error)), description=run.name
     )
-    for batch, what, reason in undone:
-        get_run_logger().error("%s %s: %s", what, batch, reason)
 
 
 def _undone(error: object) -> list[tuple[str, str, str]]:
