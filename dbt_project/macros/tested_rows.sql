@@ -64,12 +64,15 @@
 {# The same of a model whose rows are made anew by a key. #}
 {% macro made_keys(name) -%}
     {%- if name == "sessions" -%}
-        session_id in ({{ touched("interactions", "event_id", session_id()) }})
+        session_id in ({{ touched_sessions() }}) and ended_at >= {{ sessions_since() }}
     {%- elif name == "fct_customer_activity" -%}
         activity_date in ({{ touched_session_days() }})
     {%- elif name == "fct_product_interactions" -%}
-        event_date
-        in ({{ touched("interactions", "event_id", "cast(event_date as date)") }})
+        event_date in ({{ touched_event_days() }})
+    {%- elif name == "dim_customers_history" -%}
+        customer_id in ({{ touched("customers", "customer_id", "customer_id") }})
+    {%- elif name == "dim_products_history" -%}
+        product_id in ({{ touched("products", "product_id", "product_id") }})
     {%- elif name in ["fct_order_details", "fct_customer_orders"] -%}
         order_id in ({{ touched_orders() }})
     {%- elif name in ["fct_sales_by_product", "fct_sales_by_region"] -%}

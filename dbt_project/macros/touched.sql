@@ -72,28 +72,6 @@
     where order_id in ({{ touched_orders() }})
 {%- endmacro %}
 
-{# Days with any event of a session that has a new one: among them is the day that the session counted on before. #}
-{% macro touched_session_days() -%}
-    select event_date
-    from {{ ref("customer_interactions") }}
-    where
-        session_id in ({{ touched("interactions", "event_id", session_id()) }})
-        and event_at >= {{ sessions_since() }}
-{%- endmacro %}
-
-{# No session with an event of this build began before; a session lasts minutes, so a week is ample. #}
-{% macro sessions_since() -%}
-    (
-        select {{ dbt.dateadd("day", -7, "min(event_date)") }}
-        from ({{ touched("interactions", "event_id", "event_date") }}) as brought
-    )
-{%- endmacro %}
-
-{# An event without a session is a session by itself. #}
-{% macro session_id() -%}
-    coalesce(session_id, 'event ' || cast(event_id as {{ dbt.type_string() }}))
-{%- endmacro %}
-
 {# Reviews that are new or changed, or whose order is. #}
 {% macro touched_reviews() -%}
     {{ touched("reviews", "review_id", "review_id") }}

@@ -1,6 +1,9 @@
 -- of every record exactly one row of history is in force, each row begins where the
 -- one before ends, and the price in
--- force is that of the current record
+-- force is that of the current record; in a daily build, of the records that it brings
+{%- set products = touched("products", "product_id", "product_id") %}
+{%- set customers = touched("customers", "customer_id", "customer_id") %}
+
 with
     history as (
         select
@@ -12,6 +15,7 @@ with
             is_current,
             cast(sale_price as {{ dbt.type_string() }}) as value
         from {{ ref("dim_products_history") }}
+        where product_id in ({{ products }})
         union all
         select
             customer_id as id,
@@ -22,6 +26,7 @@ with
             is_current,
             city as value
         from {{ ref("dim_customers_history") }}
+        where customer_id in ({{ customers }})
     ),
 
     current_records as (
@@ -30,9 +35,11 @@ with
             'product' as kind,
             cast(sale_price as {{ dbt.type_string() }}) as value
         from {{ ref("stg_products") }}
+        where product_id in ({{ products }})
         union all
         select customer_id as id, 'customer' as kind, city as value
         from {{ ref("stg_customers") }}
+        where customer_id in ({{ customers }})
     ),
 
     chained as (

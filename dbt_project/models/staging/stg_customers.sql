@@ -34,3 +34,4 @@ with
 
 select *
 from final
+order by _cursor

@@ -23,3 +23,4 @@ with
 
 select *
 from final
+order by _cursor

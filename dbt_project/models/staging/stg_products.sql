@@ -30,3 +30,4 @@ with
 
 select *
 from final
+order by _cursor

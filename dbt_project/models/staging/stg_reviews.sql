@@ -26,3 +26,4 @@ with
 
 select *
 from final
+order by _cursor

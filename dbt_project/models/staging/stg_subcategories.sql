@@ -20,3 +20,4 @@ with
 
 select *
 from final
+order by _cursor

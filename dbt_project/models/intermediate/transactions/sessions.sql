@@ -2,11 +2,11 @@
     config(
         materialized="incremental",
         incremental_strategy="append",
-        pre_hook="{{ forget('session_id', touched('interactions', 'event_id', session_id())) }}",
+        pre_hook="{{ forget('session_id', touched_sessions(), also='ended_at >= ' ~ sessions_since()) }}",
     )
 }}
 
-{%- set changed = touched("interactions", "event_id", session_id()) %}
+{%- set changed = touched_sessions() %}
 {%- set since = sessions_since() %}
 
 with
@@ -38,3 +38,4 @@ with
 
 select *
 from final
+order by session_date

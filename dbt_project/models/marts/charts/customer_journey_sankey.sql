@@ -5,7 +5,7 @@ with
         select session_id, event_type, event_at, event_id
         from {{ ref("customer_interactions") }}
         where
-            event_date >= {{ dbt.dateadd("day", -90, as_of()) }}
+            event_at >= {{ dbt.dateadd("day", -90, as_of()) }}
             and event_type is not null
     ),
 

@@ -2,11 +2,11 @@
     config(
         materialized="incremental",
         incremental_strategy="append",
-        pre_hook="{{ forget('event_date', touched('interactions', 'event_id', 'cast(event_date as date)')) }}",
+        pre_hook="{{ forget('event_date', touched_event_days()) }}",
     )
 }}
 
-{%- set changed = touched("interactions", "event_id", "cast(event_date as date)") %}
+{%- set changed = touched_event_days() %}
 
 with
     events as (
@@ -14,7 +14,12 @@ with
         from {{ ref("customer_interactions") }}
         where
             product_id is not null
-            {% if is_incremental() %} and event_date in ({{ changed }}) {% endif %}
+            {% if is_incremental() %}
+                and event_date in ({{ changed }})
+                -- of the column as it is stored: the engine skips the days before
+                and event_at
+                >= (select min(event_day) from ({{ changed }}) as changed_days)
+            {% endif %}
     ),
 
     counts as (
