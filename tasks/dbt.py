@@ -146,6 +146,7 @@ def run_dbt(
     folder = home.resolve() / "dbt"
 
     def on_event(event: Any) -> None:
+        """Hand on each node that ends, of the events that dbt fires from its threads."""
         if on_node is not None and event.info.name == "NodeFinished":
             on_node(_finished(event.data))
 

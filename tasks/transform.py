@@ -158,6 +158,7 @@ def _logged() -> Callable[[NodeResult], None]:
     logger, context, turn = get_run_logger(), copy_context(), threading.Lock()
 
     def log(node: NodeResult) -> None:
+        """Log a node that has ended, if it is a model."""
         if node.resource_type == "model":
             with turn:
                 context.run(logger.info, "%s: %s in %.1f s", node.name, node.status, node.seconds)
