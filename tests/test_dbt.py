@@ -623,7 +623,7 @@ def lowered(kinds: Mapping[str, str]) -> dict[str, str]:
 DESIGNED = """
     education_types marital_statuses order_statuses payment_methods
     addresses brands locations categories_enriched subcategories_enriched customers_enriched products_enriched
-    reviews_enriched customer_rfm orders order_items customer_interactions sessions
+    reviews_enriched customer_lifetimes customer_rfm orders order_items customer_interactions sessions
     dim_customers dim_products dim_categories dim_locations dim_dates dim_customers_history dim_products_history
     fct_customer_activity fct_customer_orders fct_customer_reviews fct_cohort_retention
     fct_order_details fct_sales_by_date fct_sales_by_product fct_sales_by_region fct_product_performance

@@ -7,9 +7,8 @@
     select {{ versions }}.*
     from {{ versions }}
     {%- if is_incremental() %}
-        left join
-            {{ this }} as existing on existing.{{ key }} = {{ versions }}.{{ key }}
-        where existing.{{ key }} is null or {{ is_greater(versions, "existing") }}
+        left join {{ this }} as held on {{ versions }}.{{ key }} = held.{{ key }}
+        where held.{{ key }} is null or {{ is_greater(versions, "held") }}
     {%- endif %}
     qualify
         row_number() over (

@@ -15,7 +15,7 @@
     {%- set name = test.kwargs.model.split("'")[1] -%}
     {%- set made = made_rows(name, relation, test) -%}
     {%- if made | trim and tests_increment() -%}
-        {{ return("(select * from " ~ relation ~ " where " ~ made ~ ") as made") }}
+        {{ return("(select * from " ~ relation ~ " where " ~ made ~ ") as tested") }}
     {%- endif -%}
     {{ return(relation) }}
 {%- endmacro %}
@@ -26,7 +26,7 @@
     {{
         return(
             is_test
-            and flags.WHICH == "build"
+            and (flags.WHICH == "build" or as_increment())
             and not flags.FULL_REFRESH
             and not is_developer()
         )
@@ -42,23 +42,20 @@
         "reviews_enriched": "reviews",
     } -%}
     {%- if name in records or name.startswith("stg_") -%}
-        {%- set rows = brought(records.get(name, name | replace("stg_", ""))) -%}
+        {%- set table = records.get(name, name | replace("stg_", "")) -%}
         {%- if test.name == "unique" -%}
             {%- set key = test.kwargs.column_name -%}
-            {%- set rows = (
-                key
-                ~ " in (select "
-                ~ key
-                ~ " from "
-                ~ relation
-                ~ " where "
-                ~ rows
-                ~ ")"
-            ) -%}
+            {{ return(key ~ " in (" ~ brought_keys(table, relation, key) ~ ")") }}
         {%- endif -%}
-        {{ return(rows) }}
+        {{ return(brought(table)) }}
     {%- endif -%}
     {{ return(made_keys(name)) }}
+{%- endmacro %}
+
+{% macro brought_keys(table, relation, key) -%}
+    select made.{{ key }}
+    from {{ relation }} as made
+    where {{ brought(table, of="made") }}
 {%- endmacro %}
 
 {# The same of a model whose rows are made anew by a key. #}

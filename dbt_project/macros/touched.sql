@@ -9,8 +9,11 @@
     from {{ source("raw", table) }}
     where
         _batch < {{ as_of() }}
-        and {{ key }}
-        in (select {{ key }} from {{ source("raw", table) }} where {{ unbuilt(table) }})
+        and {{ key }} in (
+            select brought.{{ key }}
+            from {{ source("raw", table) }} as brought
+            where {{ unbuilt(table, of="brought") }}
+        )
 {%- endmacro %}
 
 {# Products of which this build brings the first version or another unit_cost: usually a launch or two. #}
@@ -18,24 +21,24 @@
     select product_id
     from
         (
-            select product_id, unit_cost, 1 as brought
+            select product_id, unit_cost, 1 as is_brought
             from {{ source("raw", "products") }}
             where {{ unbuilt("products") }}
             union all
-            select product_id, unit_cost, 0 as brought
+            select product_id, unit_cost, 0 as is_brought
             from {{ source("raw", "products") }}
             where
                 _batch < {{ as_of() }}
                 and product_id in (
-                    select product_id
-                    from {{ source("raw", "products") }}
-                    where {{ unbuilt("products") }}
+                    select brought.product_id
+                    from {{ source("raw", "products") }} as brought
+                    where {{ unbuilt("products", of="brought") }}
                 )
         ) as costs
     group by product_id
     having
         min(coalesce(unit_cost, 0)) <> max(coalesce(unit_cost, 0))
-        or count(*) = 2 * sum(brought)
+        or count(*) = 2 * sum(is_brought)
 {%- endmacro %}
 
 {# Orders whose lines may differ: they changed, an item came or left, or an item's cost became known. #}
@@ -59,17 +62,17 @@
 {% macro touched_order_days() -%}
     {{ touched("orders", "order_id", "cast(" ~ instant("order_date") ~ " as date)") }}
     union
-    select order_date
-    from {{ ref("orders") }}
-    where order_id in ({{ touched_orders() }})
+    select placed.order_date
+    from {{ ref("orders") }} as placed
+    where placed.order_id in ({{ touched_orders() }})
 {%- endmacro %}
 
 {% macro touched_customers() -%}
     {{ touched("orders", "order_id", "customer_id") }}
     union
-    select customer_id
-    from {{ ref("orders") }}
-    where order_id in ({{ touched_orders() }})
+    select placed.customer_id
+    from {{ ref("orders") }} as placed
+    where placed.order_id in ({{ touched_orders() }})
 {%- endmacro %}
 
 {# Reviews that are new or changed, or whose order is. #}

@@ -6,22 +6,23 @@
     rows keep the `_batch` and `_revision` of their version, so the staging rows that changed are those of the same
     revisions, and a build that failed half-way is made good by the next one. The semi-join lets the engine skip the
     files of all other batches. `raw._built` speaks of the pipeline's own schemas: a developer's target takes every
-    revision each time.
+    revision each time. `of` is the relation whose columns are meant, where several have them.
 #}
-{% macro unbuilt(table) -%}
-    {%- set newly = brought(table) -%}
-    _batch < {{ as_of() }}
+{% macro unbuilt(table, of=none) -%}
+    {%- set newly = brought(table, of) -%}
+    {{ of ~ "." if of }}_batch < {{ as_of() }}
     {%- if (is_incremental() and not is_developer()) or tests_increment() %}
         and {{ newly }}
     {%- endif %}
 {%- endmacro %}
 
 {# The rows of revisions that are loaded and that no complete build has processed. #}
-{% macro brought(table) -%}
+{% macro brought(table, of=none) -%}
+    {%- set of = of ~ "." if of else "" -%}
     {%- set ledger = source("raw", "_batches") -%}
     {%- set built = source("raw", "_built") -%}
     {%- set of_table = adapter.quote("table") ~ " = '" ~ table ~ "'" -%}
-    (_batch, _revision) in (
+    ({{ of }}_batch, {{ of }}_revision) in (
         select batch, revision
         from {{ ledger }}
         where {{ of_table }} and batch < {{ as_of() }}

@@ -1,3 +1,7 @@
+-- a view: what depends on as_of differs every day for every customer, and only that
+-- is computed here
+{{ config(materialized="view") }}
+
 with
     customers as (select * from {{ ref("customers_enriched") }}),
 
@@ -5,27 +9,10 @@ with
 
     orders as (
         select
-            customer_id,
-            min(order_date) as first_order_date,
-            max(order_date) as last_order_date,
-            count(*) as orders,
-            sum(
-                case when order_status = 'Cancelled' then 1 else 0 end
-            ) as cancelled_orders,
-            sum(
-                case when order_status = 'Returned' then 1 else 0 end
-            ) as returned_orders,
-            {{ sales_sums() }}
-        from {{ ref("fct_customer_orders") }}
-        group by customer_id
-    ),
-
-    dated as (
-        select
-            customer_id,
+            *,
             {{ dbt.datediff("last_order_date", as_of(), "day") }}
             - 1 as days_since_order
-        from orders
+        from {{ ref("customer_lifetimes") }}
     ),
 
     final as (
@@ -34,13 +21,13 @@ with
             {{
                 lifecycle_status(
                     "customers.is_active",
-                    "dated.days_since_order",
+                    "orders.days_since_order",
                     "customers.tenure_days",
                 )
             }} as lifecycle_status,
             orders.first_order_date,
             orders.last_order_date,
-            cast(dated.days_since_order as bigint) as recency_days,
+            cast(orders.days_since_order as bigint) as recency_days,
             coalesce(rfm.frequency, 0) as frequency,
             cast(coalesce(rfm.monetary_value, 0) as decimal(18, 2)) as monetary_value,
             rfm.recency_score,
@@ -64,7 +51,6 @@ with
             }} as average_order_value
         from customers
         left join orders on customers.customer_id = orders.customer_id
-        left join dated on customers.customer_id = dated.customer_id
         left join rfm on customers.customer_id = rfm.customer_id
     )
 

@@ -5,7 +5,8 @@
             (
                 select min(order_date) as first_day from {{ ref("orders") }}
                 union all
-                select min(event_date) as first_day from {{ ref("customer_interactions") }}
+                select cast(min(event_at) as date) as first_day
+                from {{ ref("customer_interactions") }}
                 union all
                 select min(signup_date) as first_day from {{ ref("stg_customers") }}
             ) as firsts

@@ -48,3 +48,4 @@ with
 
 select *
 from final
+order by activity_date

@@ -69,3 +69,4 @@ with
 
 select *
 from final
+order by ordered_at

@@ -32,3 +32,4 @@ with
 
 select *
 from final
+order by review_date

@@ -81,3 +81,4 @@ with
 
 select *
 from final
+order by ordered_at

@@ -52,3 +52,4 @@ with
 
 select *
 from final
+order by event_date

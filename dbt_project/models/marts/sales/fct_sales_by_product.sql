@@ -27,3 +27,4 @@ with
 
 select *
 from final
+order by order_date

@@ -28,3 +28,4 @@ with
 
 select *
 from final
+order by order_date
