@@ -40,6 +40,7 @@
         "order_items": "order_items",
         "customer_interactions": "interactions",
         "reviews_enriched": "reviews",
+        "customers_enriched": "customers",
     } -%}
     {%- if name in records or name.startswith("stg_") -%}
         {%- set table = records.get(name, name | replace("stg_", "")) -%}

@@ -1,5 +1,9 @@
+{{ config(materialized="incremental", unique_key="customer_id") }}
+
 with
-    customers as (select * from {{ ref("stg_customers") }}),
+    customers as (
+        select * from {{ ref("stg_customers") }} where {{ unbuilt("customers") }}
+    ),
 
     placed as (
         select
@@ -40,8 +44,9 @@ with
             preferred_channel,
             is_active,
             signup_date,
-            {{ dbt.datediff("signup_date", as_of(), "day") }} - 1 as tenure_days,
-            last_login
+            last_login,
+            _batch,
+            _revision
         from placed
     )
 

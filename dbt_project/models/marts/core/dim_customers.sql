@@ -3,7 +3,10 @@
 {{ config(materialized="view") }}
 
 with
-    customers as (select * from {{ ref("customers_enriched") }}),
+    customers as (
+        select *, {{ dbt.datediff("signup_date", as_of(), "day") }} - 1 as tenure_days
+        from {{ ref("customers_enriched") }}
+    ),
 
     rfm as (select * from {{ ref("customer_rfm") }}),
 
@@ -17,7 +20,26 @@ with
 
     final as (
         select
-            customers.*,
+            customers.customer_id,
+            customers.email,
+            customers.first_name,
+            customers.last_name,
+            customers.age_at_signup,
+            customers.age_band,
+            customers.gender,
+            customers.annual_income,
+            customers.marital_status,
+            customers.education,
+            customers.location_id,
+            customers.location_type,
+            customers.city,
+            customers.state,
+            customers.country,
+            customers.preferred_channel,
+            customers.is_active,
+            customers.signup_date,
+            customers.tenure_days,
+            customers.last_login,
             {{
                 lifecycle_status(
                     "customers.is_active",
@@ -54,6 +76,5 @@ with
         left join rfm on customers.customer_id = rfm.customer_id
     )
 
--- customers.* is what customers_enriched has: the contract names and counts it
-select *  -- noqa: AM04
+select *
 from final
