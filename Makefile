@@ -48,6 +48,7 @@ check: setup ## Format, lint and type checks
 	@$(BIN)/mypy
 	@$(BIN)/sqlfmt --check --quiet dbt_project
 	@ECOMMERCE_DUCKDB_PATH=:memory: $(BIN)/sqlfluff lint --config dbt_project/.sqlfluff --quiet dbt_project
+	@ECOMMERCE_DUCKDB_PATH=:memory: $(BIN)/sqlfluff lint --config dbt_project/increments.sqlfluff --quiet dbt_project/models
 
 format: setup ## Format the code and the models
 	@$(BIN)/ruff format .

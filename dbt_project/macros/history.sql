@@ -7,6 +7,10 @@
 {% macro history(table, key, tracked) -%}
     {%- set changed = touched(table, key, key) -%}
     with
+        records as (
+            select * from {{ source("raw", table) }} where _batch < {{ as_of() }}
+        ),
+
         versions as (
             select
                 *,
@@ -14,10 +18,8 @@
                 row_number() over (
                     partition by {{ key }}, _cursor order by _batch desc, _version desc
                 ) as place
-            from {{ source("raw", table) }}
-            where
-                _batch < {{ as_of() }}
-                {% if is_incremental() %} and {{ key }} in ({{ changed }}) {% endif %}
+            from records
+            {% if is_incremental() %} where {{ key }} in ({{ changed }}) {% endif %}
         ),
 
         compared as (

@@ -34,7 +34,7 @@
                     from {{ source("raw", "products") }} as brought
                     where {{ unbuilt("products", of="brought") }}
                 )
-        ) as costs
+        ) as offers
     group by product_id
     having
         min(coalesce(unit_cost, 0)) <> max(coalesce(unit_cost, 0))

@@ -6,9 +6,9 @@ with
     orders as (select * from {{ ref("orders") }}),
 
     items as (
-        select *
-        from {{ ref("order_items") }}
-        {% if is_incremental() %} where order_id in ({{ touched }}) {% endif %}
+        select sold.*
+        from {{ ref("order_items") }} as sold
+        {% if is_incremental() %} where sold.order_id in ({{ touched }}) {% endif %}
     ),
 
     lines as (
