@@ -9,10 +9,9 @@ with
         select
             customer_id,
             cast(
-                {{ dbt.date_trunc("month", "min(order_date)") }} as date
+                {{ dbt.date_trunc("month", "first_order_date") }} as date
             ) as cohort_month
-        from orders
-        group by customer_id
+        from {{ ref("customer_lifetimes") }}
     ),
 
     cohorts as (
