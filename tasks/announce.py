@@ -4,7 +4,8 @@ from datetime import date
 from typing import Any
 
 from prefect import Flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import ArtifactRequest
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from prefect.states import State
@@ -52,9 +53,12 @@ def announce_failure(flow: "Flow[..., Any]", run: FlowRun, state: "State[Any]") 
     undone = _undone(error)
     payload = {"stack": stack, "flow": flow.name, "run": run.name, "reason": str(error)}
     emit_event(FAILED, resource=_resource(stack), payload=payload | {"undone": [list(one) for one in undone]})
-    create_markdown_artifact(
-        key="failure", markdown=pages.failure_markdown(flow.name, run.name, undone, str(error)), description=run.name
-    )
+    page = pages.failure_markdown(flow.name, run.name, undone, str(error))
+    # A run with wrong parameters fails before it has a context, from which Prefect's own function takes the run.
+    with get_client(sync_client=True) as client:
+        client.create_artifact(
+            ArtifactRequest(type="markdown", key="failure", data=page, description=run.name, flow_run_id=run.id)
+        )
 
 
 def _undone(error: object) -> list[tuple[str, str, str]]:
