@@ -19,14 +19,15 @@ def load(run: Run, table: str) -> Work:
     A warehouse that was down, restored or dropped catches up here from the history alone.
     """
     stack = Stack.named(run.stack)
-    lake, rows = stack.open_lake(), 0
+    lake = stack.open_lake()
     with stack.open_warehouse() as warehouse:
         warehouse.prepare([TABLES[table]])
         missing = sorted(set(revisions(lake, table)) - set(warehouse.ledger(table)))
         for batch, revision in missing:
             manifest = read_manifest(lake, table, batch, revision)
-            if warehouse.load(lake, TABLES[table], manifest, run.id, run.started):
-                rows += manifest.rows
+            warehouse.load(lake, TABLES[table], manifest, run.id, run.started)
+        # Of the ledger, since an attempt that failed after its first revision has loaded that one all the same.
+        rows = warehouse.loaded_by(run.id, table)
     if rows:
         tell_loaded(stack, lake, table, rows)
     get_run_logger().info("%s: %s rows loaded", table, f"{rows:,}")

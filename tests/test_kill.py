@@ -19,7 +19,7 @@ import flows.daily_increment
 import flows.historical_load
 import flows.ingest
 from blocks.stack import Stack
-from tasks.errors import TransientError
+from tasks.errors import HistoryError, TransientError
 from tasks.lake import paths
 from tasks.lake.manifests import Manifest, read_manifest, revisions
 from tasks.lake.store import Lake
@@ -284,15 +284,35 @@ def test_raw_is_rebuilt_by_the_next_run(home: Path, loaded: State) -> None:
 
 def test_what_is_loaded_twice_at_once_is_there_once(home: Path, loaded: State) -> None:
     lake = Stack.in_folder(home).open_lake()
-    run = plan_increment(lake, Occasion("run", datetime(2025, 2, 1, tzinfo=UTC), "local", True, 0.01), DAYS[0])
+    runs = [
+        plan_increment(lake, Occasion(name, datetime(2025, 2, 1, tzinfo=UTC), "local", True, 0.01), DAYS[0])
+        for name in ("one", "another")
+    ]
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=4))
     def load_all_twice() -> int:
-        return sum(future.result().rows for future in [load.submit(run, table) for table in TABLES for _ in range(2)])
+        return sum(future.result().rows for future in [load.submit(run, table) for table in TABLES for run in runs])
 
     drop_raw(home)
     assert load_all_twice() == sum(manifest.rows for manifest in loaded["history"])
     assert_equal(state(home), loaded)
+
+
+def test_rows_of_an_attempt_that_failed_are_counted(home: Path, loaded: State) -> None:
+    lake = Stack.in_folder(home).open_lake()
+    run = plan_increment(lake, Occasion("run", datetime(2025, 2, 1, tzinfo=UTC), "local", True, 0.01), DAYS[0])
+    (part,) = (home / "lake" / paths.history("orders", DAYS[0])).glob("*.parquet")
+
+    @flow
+    def load_orders() -> int:
+        part.rename(part.with_suffix(".away"))
+        with pytest.raises(HistoryError, match="restore it"):
+            load(run, "orders")
+        part.with_suffix(".away").rename(part)
+        return load(run, "orders").rows
+
+    drop_raw(home)
+    assert load_orders() == sum(manifest.rows for manifest in loaded["history"] if manifest.table == "orders")
 
 
 ONE_AT_A_TIME = Lock()

@@ -194,6 +194,7 @@ def test_loading_twice_is_loading_once(lake: LocalLake, warehouse: Warehouse) ->
     manifest = commit(lake, KEYS)
     assert [warehouse.load(lake, ITEMS, manifest, run, AT) for run in ("one", "two")] == [True, False]
     assert warehouse.query('select run, "rows" from raw._batches') == [("one", 3)]
+    assert [warehouse.loaded_by(run, "order_items") for run in ("one", "two")] == [3, 0]
     assert warehouse.totals("order_items", None) == warehouse.ledger("order_items")
 
 

@@ -142,8 +142,7 @@ class debug_records:  # noqa: N801 - a context manager
         self._levels = [logger.level for logger in self._loggers]
         for logger in self._loggers:
             logger.setLevel(logging.DEBUG)
-        for logger in self._loggers[:2]:
-            logger.addHandler(self._handler)
+            logger.addHandler(self._handler)  # at each, since a test before this one may keep them from the root
 
     def __exit__(self, *error: object) -> None:
         for logger, level in zip(self._loggers, self._levels, strict=True):

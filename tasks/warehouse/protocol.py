@@ -46,6 +46,9 @@ class Warehouse(Protocol):
         or digest are not those of the manifest; nothing of the revision is left then.
         """
 
+    def loaded_by(self, run: str, table: str) -> int:
+        """How many rows of a table a run has loaded, whatever the number of its attempts."""
+
     def totals(self, table: str, batches: Collection[date] | None) -> dict[tuple[date, int], Loaded]:
         """What the rows of raw themselves add up to, by (batch, revision); None stands for every batch."""
 

@@ -33,6 +33,11 @@ class SqlWarehouse(ABC):
         statement = 'select batch, revision, "rows", digest from raw._batches where "table" = ? order by 1, 2'
         return _by_revision(self.query(statement, [table]))
 
+    def loaded_by(self, run: str, table: str) -> int:
+        """How many rows of a table `raw._batches` says that a run has loaded."""
+        statement = 'select coalesce(sum("rows"), 0) from raw._batches where "table" = ? and run = ?'
+        return int(self.query(statement, [table, run])[0][0])
+
     def totals(self, table: str, batches: Collection[date] | None) -> dict[tuple[date, int], Loaded]:
         """What the rows of raw add up to, by (batch, revision); None stands for every batch."""
         statement = "select _batch, _revision, count(*), cast(sum(_version) as decimal(38, 0)) from raw.{table}"
