@@ -20,6 +20,8 @@ from tasks.source.postgres import Source
 from tasks.warehouse.protocol import Warehouse
 
 LOCAL = "local"
+LOCAL_PAGES = "http://127.0.0.1:4201"
+"""Where `flows.server` and `flows.ui` show the pages of the embedded stack's lake, beside the dashboard."""
 _EMBEDDED_SLUGS = {block.get_block_type_slug() for block in EMBEDDED}
 _widening = threading.Lock()
 _forms: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -68,6 +70,12 @@ class Stack(Block):
     )
     workspace: str = Field(
         title="Workspace", description="Local folder for dbt's logs, compiled models and documentation."
+    )
+    address: str | None = Field(
+        default=None,
+        title="Address of the lake",
+        description="Where a browser finds the lake's files, such as https://files.example.com/shop; by default the "
+        "console of AWS, and of another store none.",
     )
     landing_days: int = Field(
         default=90,
@@ -155,6 +163,7 @@ class Stack(Block):
             source=EmbeddedPostgres(folder=str(folder / "postgres")),
             warehouse=DuckDBFile(path=str(folder / "warehouse.duckdb")),
             workspace=str(folder),
+            address=LOCAL_PAGES,
         )
 
     def open_lake(self) -> Lake:
@@ -164,6 +173,10 @@ class Stack(Block):
         from blocks.s3 import lake
 
         return lake(self.lake, self.encryption, self.kms_key, self.title("lake"))
+
+    def link(self, path: str) -> str:
+        """Where a browser finds a file of the lake, or a folder, whose path ends with a slash."""
+        return f"{self.address.rstrip('/')}/{path}" if self.address else self.open_lake().link(path)
 
     def open_source(self) -> Source:
         """The shop's database for the one who writes, ready for connections."""

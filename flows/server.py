@@ -21,6 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from blocks.stack import home
+from flows.pages import pages_of, where_links_lead
 from tasks.errors import PipelineError
 
 _PATIENCE_SECONDS = 90
@@ -136,8 +137,9 @@ def main(arguments: list[str]) -> None:
         _serve(int(arguments[0]))
         return
     os.environ.update(_environment(home() / "prefect", DASHBOARD_PORT))
-    Console().print(f"The dashboard is at http://127.0.0.1:{DASHBOARD_PORT} until Ctrl-C.")
-    _serve(DASHBOARD_PORT)
+    with pages_of(home() / "lake") as shown:
+        Console().print(f"The dashboard is at http://127.0.0.1:{DASHBOARD_PORT} until Ctrl-C.{where_links_lead(shown)}")
+        _serve(DASHBOARD_PORT)
 
 
 if __name__ == "__main__":

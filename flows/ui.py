@@ -20,6 +20,7 @@ import psutil
 from blocks.stack import LOCAL, home
 from flows.cli import CONSOLE, said_in_one_sentence
 from flows.image import ROOT
+from flows.pages import pages_of, where_links_lead
 from flows.server import DASHBOARD_PORT, prefect_api
 from flows.setup import Pool, setup
 from tasks.errors import PipelineError
@@ -40,8 +41,11 @@ def main(*, port: Annotated[int, cyclopts.Parameter(env_var="ECOMMERCE_UI_PORT")
     stopped = _stop_signals()
     with prefect_api(port) as api:
         setup(stack=LOCAL, pool="process")
-        with worker_of("process", api) as worker:
-            CONSOLE.print(f"The dashboard is at {api.removesuffix('/api')} until Ctrl-C; the worker's log is {_log()}.")
+        with pages_of(home() / "lake") as shown, worker_of("process", api) as worker:
+            address = api.removesuffix("/api")
+            CONSOLE.print(
+                f"The dashboard is at {address} until Ctrl-C; the worker's log is {_log()}.{where_links_lead(shown)}"
+            )
             while not stopped.wait(1):
                 if worker.poll() is not None:
                     raise PipelineError(f"The worker has ended by itself; its log is {_log()}.")

@@ -72,6 +72,7 @@ class BuildReport:
 
 
 OnNode = Callable[[NodeResult], None]
+OnStart = Callable[[int, int], None]
 OnEvent = Callable[[Any], None]
 Invoke = Callable[[Any, list[str], OnEvent], Any]
 """What runs dbt: from the project as read, the arguments, and what to call with each event, to dbt's own result."""
@@ -94,6 +95,7 @@ def build(  # noqa: PLR0913 (all are named where it is called)
     full_refresh: bool = False,
     select: Sequence[str] = (),
     on_node: OnNode | None = None,
+    on_start: OnStart | None = None,
     invoke: Invoke = invoke_dbt,
 ) -> BuildReport:
     """Build and test the models with all batches before `as_of`; see `run_dbt` for the rest.
@@ -109,6 +111,7 @@ def build(  # noqa: PLR0913 (all are named where it is called)
         variables=variables,
         target=target,
         on_node=on_node,
+        on_start=on_start,
         invoke=invoke,
     )
 
@@ -132,23 +135,27 @@ def run_dbt(
     variables: Mapping[str, object],
     target: str | None = None,
     on_node: OnNode | None = None,
+    on_start: OnStart | None = None,
     invoke: Invoke = invoke_dbt,
 ) -> BuildReport:
     """Run one dbt command of the project, such as `["build", "--select", "staging"]`, without a word on the screen.
 
     `environment` is what profiles.yml asks for; it is in `os.environ` only until dbt has read it. `variables` are dbt's
     vars, `target` is one of profiles.yml, its default if None. Artifacts go to `home/dbt/target` (with the cache that
-    lets the next run parse less), logs to `home/dbt/logs`. `on_node` is called with each node that ends, from dbt's
-    threads. An option of several values takes them after one flag: dbt forgets all but the last of a flag given twice.
+    lets the next run parse less), logs to `home/dbt/logs`. `on_node` is called with each node that ends, `on_start`
+    with the number of each that begins and how many there are, both from dbt's threads. An option of several values
+    takes them after one flag: dbt forgets all but the last of a flag given twice.
 
     Raises TransformError naming each node that failed, or what dbt could not read, with the reason.
     """
     folder = home.resolve() / "dbt"
 
     def on_event(event: Any) -> None:
-        """Hand on each node that ends, of the events that dbt fires from its threads."""
+        """Hand on each node that begins or ends, of the events that dbt fires from its threads."""
         if on_node is not None and event.info.name == "NodeFinished":
             on_node(_finished(event.data))
+        if on_start is not None and event.info.name == "LogStartLine":
+            on_start(event.data.index, event.data.total)
 
     arguments = [*command, *_options(folder, target), "--vars", json.dumps(variables)]
     with _ONE_AT_A_TIME, _released_database():

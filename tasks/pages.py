@@ -60,7 +60,7 @@ def run_markdown(
     problems = [f"**{b.table}**: {problem}" for b in tables for problem in b.problems]
     problems += [f"**{table}**: {_text(reason)}" for table, reason in failures.items()]
     warnings = [f"**{b.table}**: {warning}" for b in tables for warning in b.warnings]
-    bad = [(b.table, b.quarantined, f"`{quarantine.format(table=b.table)}`") for b in tables if b.quarantined]
+    bad = [(b.table, b.quarantined, _place(quarantine.format(table=b.table))) for b in tables if b.quarantined]
     sections = [
         f"# {title}",
         _verdict(tables, problems),
@@ -169,7 +169,7 @@ def _image(chart: Chart) -> str:
 
 
 def _place(address: str) -> str:
-    """A link where a browser may follow it; the dashboard's may not open files."""
+    """A link, where it leads a browser anywhere."""
     return f"[{address}]({address})" if address.startswith(("http://", "https://")) else f"`{address}`"
 
 

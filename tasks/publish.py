@@ -14,7 +14,6 @@ from tasks import pages
 from tasks.balance import IngestReport
 from tasks.dbt import NodeResult
 from tasks.lake import paths
-from tasks.lake.store import Lake
 from tasks.retry import RETRY
 from tasks.sales import read_sales
 from tasks.warehouse.protocol import Warehouse
@@ -28,7 +27,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Progress:
-    """How much of a flow run's work is done, as an artifact that moves; made within the flow."""
+    """How much of a run's work is done, as an artifact that moves; made within the flow or task."""
 
     def __init__(self, description: str) -> None:
         self._done = self._shown = 0.0
@@ -41,6 +40,10 @@ class Progress:
             self.show(self._done + each)
         self.show(until)
 
+    def began(self, number: int, of: int) -> None:
+        """Say that the number-th of so many pieces of the run's work has begun, and those before it are done."""
+        self.show(100 * number / of)
+
     def show(self, done: float) -> None:
         """Say that `done` percent are done."""
         self._done = done
@@ -49,10 +52,10 @@ class Progress:
             update_progress_artifact(self._artifact, min(round(done), 100))
 
 
-def publish_run(lake: Lake, report: IngestReport, seconds: Mapping[str, float], failures: Mapping[str, str]) -> None:
+def publish_run(stack: Stack, report: IngestReport, seconds: Mapping[str, float], failures: Mapping[str, str]) -> None:
     """Publish the report of an ingest run, whether it went well or not; called from within its task."""
     title = f"{report.stack} {report.day}"
-    bad = lake.place(f"{paths.quarantine('{table}', report.day)}/")
+    bad = stack.link(f"{paths.quarantine('{table}', report.day)}/")
     create_markdown_artifact(
         key="ingest-report",
         markdown=pages.run_markdown(title, report.tables, seconds, failures, bad),
@@ -60,13 +63,18 @@ def publish_run(lake: Lake, report: IngestReport, seconds: Mapping[str, float], 
     )
 
 
-def publish_build(stack: Stack, name: str, as_of: date, nodes: Sequence[NodeResult]) -> None:
-    """Publish the results of a dbt build, whether it went well or not; called from within its task."""
+def publish_build(stack: Stack, name: str, as_of: date, nodes: Sequence[NodeResult], *, documented: bool) -> None:
+    """Publish the results of a dbt build, whether it went well or not; called from within its task.
+
+    `documented` says that its documentation follows, at the address of those before.
+    """
     with stack.open_transformer() as warehouse:
         rows = _rows(warehouse)
     title = f"{name}: dbt as of {as_of}"
     create_markdown_artifact(
-        key="dbt-report", markdown=pages.build_markdown(title, nodes, rows, _docs(stack.open_lake())), description=title
+        key="dbt-report",
+        markdown=pages.build_markdown(title, nodes, rows, _docs(stack, expected=documented)),
+        description=title,
     )
 
 
@@ -80,12 +88,12 @@ def publish_shop(name: str, as_of: date) -> str:
         sales = read_sales(warehouse.query, as_of)
     charts, lake, path = draw_charts(sales), stack.open_lake(), paths.report(as_of)
     lake.write(path, pages.shop_html(sales, charts).encode())
-    page = lake.place(path)
     create_markdown_artifact(
         key="shop-report",
-        markdown=pages.shop_markdown(sales, charts, page, _docs(lake)),
+        markdown=pages.shop_markdown(sales, charts, stack.link(path), _docs(stack)),
         description=f"{name} before {as_of}",
     )
+    page = lake.place(path)
     get_run_logger().info("the shop report is %s", page)
     return page
 
@@ -103,6 +111,7 @@ def _rows(warehouse: Warehouse) -> dict[str, int]:
     return {table: int(rows) for table, rows in warehouse.query(counts)}
 
 
-def _docs(lake: Lake) -> str | None:
-    """Where dbt's documentation lies, if it was made."""
-    return lake.place(paths.DOCS_PAGE) if lake.exists(paths.DOCS_PAGE) else None
+def _docs(stack: Stack, *, expected: bool = False) -> str | None:
+    """Where dbt's documentation lies, if it was made or is about to be."""
+    there = expected or stack.open_lake().exists(paths.DOCS_PAGE)
+    return stack.link(paths.DOCS_PAGE) if there else None

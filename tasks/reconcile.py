@@ -33,7 +33,7 @@ def reconcile(
     with stack.open_warehouse() as warehouse:
         report = IngestReport(run.stack, run.day, tuple(balance(lake, warehouse, done) for done in appended))
         audited = {done.table: audit(lake, warehouse, done.table) for done in appended if full}
-    publish_run(lake, report, seconds, failures)
+    publish_run(stack, report, seconds, failures)
     create_table_artifact(
         key="balance-sheet", table=[_row(line) for line in report.tables], description=f"{run.stack} {run.day}"
     )

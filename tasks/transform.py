@@ -20,7 +20,7 @@ from tasks.errors import ParameterError, TransformError
 from tasks.lake import meta, paths
 from tasks.lineage import tell_built
 from tasks.plan import Occasion
-from tasks.publish import publish_build
+from tasks.publish import Progress, publish_build
 from tasks.retry import RETRY
 from tasks.tables import TABLES
 from tasks.warehouse.protocol import Revision
@@ -98,9 +98,9 @@ def build(cut: Cut, select: Sequence[str], observability: str) -> TransformRepor
     try:
         report = _built(cut, stack, select, observability)
     except TransformError as error:
-        _publish(cut, stack, error.nodes)
+        _publish(cut, stack, error.nodes, documented=False)
         raise
-    _publish(cut, stack, report.nodes)
+    _publish(cut, stack, report.nodes, documented=not select)
     tell_built(report.target, report.nodes)
     return TransformReport(cut.occasion.stack, cut.as_of, report.nodes, report.seconds)
 
@@ -114,13 +114,14 @@ def _built(cut: Cut, stack: Stack, select: Sequence[str], observability: str) ->
         simulated=cut.simulated,
         full_refresh=cut.full_refresh,
         select=select,
-        on_node=_logged(),
+        on_node=_in_this_run(_log),
+        on_start=_in_this_run(Progress(f"{cut.occasion.stack} as of {cut.as_of}").began) if cut.full_refresh else None,
         invoke=as_task_runs if observability == "nodes" else dbt.invoke_dbt,
     )
 
 
-def _publish(cut: Cut, stack: Stack, nodes: Sequence[NodeResult]) -> None:
-    publish_build(stack, cut.occasion.stack, cut.as_of, nodes)
+def _publish(cut: Cut, stack: Stack, nodes: Sequence[NodeResult], *, documented: bool) -> None:
+    publish_build(stack, cut.occasion.stack, cut.as_of, nodes, documented=documented)
     create_table_artifact(key="dbt-build", table=[_row(node) for node in nodes], description=f"as of {cut.as_of}")
 
 
@@ -134,7 +135,7 @@ def mark(cut: Cut) -> int:
 
 @task(task_run_name="document as of {cut.as_of}", **RETRY)
 def document(cut: Cut) -> str:
-    """Make the documentation, keep it in the lake, and link it from the run; the address of the page on this machine.
+    """Make the documentation, keep it in the lake, and link it from the run; where the page is.
 
     It is one file, `docs/index.html` in the lake, that any browser opens.
     """
@@ -142,28 +143,33 @@ def document(cut: Cut) -> str:
     page = dbt.docs_generate(
         home=Path(stack.workspace), environment=stack.dbt_environment(), as_of=cut.as_of, target=stack.dbt_target()
     )
-    lake = stack.open_lake()
+    lake, link = stack.open_lake(), stack.link(paths.DOCS_PAGE)
     lake.write(paths.DOCS_PAGE, page.read_bytes())
     create_link_artifact(
         key="dbt-docs",
-        link=page.as_uri(),
+        link=link,
         link_text=f"The models of {cut.occasion.stack} as of {cut.as_of}",
         description=f"Kept as `{paths.DOCS_PAGE}` in {lake.address}.",
     )
-    return page.as_uri()
+    return link
 
 
-def _logged() -> Callable[[NodeResult], None]:
-    """What logs each model of a build in this task run, from dbt's threads, which know of no run, one at a time."""
-    logger, context, turn = get_run_logger(), copy_context(), threading.Lock()
+def _in_this_run(hear: Callable[..., None]) -> Callable[..., None]:
+    """What calls `hear` in this task run, from dbt's threads, which know of no run, one at a time."""
+    context, turn = copy_context(), threading.Lock()
 
-    def log(node: NodeResult) -> None:
-        """Log a node that has ended, if it is a model."""
-        if node.resource_type == "model":
-            with turn:
-                context.run(logger.info, "%s: %s in %.1f s", node.name, node.status, node.seconds)
+    def heard(*told: Any) -> None:
+        """Hand on what dbt tells."""
+        with turn:
+            context.run(hear, *told)
 
-    return log
+    return heard
+
+
+def _log(node: NodeResult) -> None:
+    """Log a node that has ended, if it is a model."""
+    if node.resource_type == "model":
+        get_run_logger().info("%s: %s in %.1f s", node.name, node.status, node.seconds)
 
 
 def as_task_runs(manifest: Any, arguments: list[str], _on_event: OnEvent) -> Any:

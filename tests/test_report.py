@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import boto3
+import httpx
 import pytest
 from prefect.client.orchestration import get_client
 
-from blocks.stack import Stack
+from blocks.stack import LOCAL_PAGES, Stack
 from flows.daily_increment import daily_increment
+from flows.pages import pages_of
+from flows.server import _free_port
 from flows.transform import transform
 from tasks.balance import Balance
 from tasks.charts import Chart, draw_charts
 from tasks.dbt import NodeResult
 from tasks.errors import ReconcileError, TransformError
 from tasks.lake import paths
+from tasks.lake.s3 import S3Lake
+from tasks.lake.s3_calls import S3Access
 from tasks.pages import build_markdown, run_markdown, shop_html, shop_markdown
 from tasks.sales import Funnel, Sales, Total, read_sales
 from tasks.tables import TABLES
@@ -158,7 +164,12 @@ def test_run_is_reported_with_seconds_and_quarantine(shop: Stack) -> None:
     report = daily_increment(NEXT)
     found = artifacts("ingest-report")[0]
     assert found["description"] == f"local {NEXT}"
-    assert f"| orders | 1 | `{lake.address}/{paths.quarantine('orders', NEXT)}/` |" in found["data"]
+    address = f"{LOCAL_PAGES}/{paths.quarantine('orders', NEXT)}/"
+    assert f"| orders | 1 | [{address}]({address}) |" in found["data"]
+    with pages_of(Path(lake.address), served := f"http://127.0.0.1:{_free_port()}"):
+        address = address.replace(LOCAL_PAGES, served)
+        (file,) = re.findall(r'href="([^"]+\.jsonl)"', httpx.get(address).raise_for_status().text)
+        assert "order_id is" in httpx.get(f"{address}{file}").raise_for_status().text
     lines = {line.split(" | ")[0].strip("| "): line for line in found["data"].splitlines() if line.endswith(" |")}
     for balance in report.tables:
         cells = (
@@ -177,8 +188,40 @@ def test_failed_run_is_reported_with_its_reason(shop: Stack) -> None:
     assert found.index("## Failed") < found.index("- **orders**: ") < found.index("## Balance sheet")
 
 
-def test_historical_load_shows_its_progress(loaded: Path, prefect_url: str) -> None:
-    assert artifacts("progress")[-1]["data"] == 100
+def test_long_work_shows_its_progress(marts: Stack, prefect_url: str) -> None:
+    shown = {one["description"]: one["data"] for one in artifacts("progress")}
+    assert shown["local through 2024-12-31"] == 100  # the historical load
+    assert shown[f"local as of {AS_OF}"] == 100  # the first build
+
+
+def test_documentation_is_linked_from_the_first_build_on(marts: Stack, prefect_url: str) -> None:
+    page = f"{LOCAL_PAGES}/{paths.DOCS_PAGE}"
+    report = [one for one in artifacts("dbt-report") if one["description"] == f"local: dbt as of {AS_OF}"][-1]
+    assert f"Documentation: [{page}]({page})" in report["data"]
+    assert any(f"]({page})" in one["data"] for one in artifacts("dbt-docs"))
+    assert f"[{page}]({page})" in artifacts("shop-report")[-1]["data"]
+
+
+def test_links_open_what_people_read_and_nothing_else(marts: Stack) -> None:
+    lake, served = marts.open_lake(), f"http://127.0.0.1:{_free_port()}"
+    with pages_of(Path(lake.address), served):
+        assert httpx.get(f"{served}/{paths.DOCS_PAGE}").headers["Content-Type"] == "text/html"
+        assert httpx.get(f"{served}/{paths.report(AS_OF)}").text == lake.read(paths.report(AS_OF)).decode()
+        for hidden in ("", "_lake.json", "history/orders/", "docs/../_lake.json", "docs/%2e%2e/_lake.json"):
+            assert httpx.get(f"{served}/{hidden}").status_code == 404
+        foreign = httpx.get(f"{served}/{paths.DOCS_PAGE}", headers={"Host": "shop.example.com"})
+        assert foreign.status_code == 404
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(served)
+
+
+def test_a_lake_in_aws_is_linked_in_its_console() -> None:
+    access = S3Access(session=lambda: boto3.Session("key", "secret", region_name="eu-west-1"))
+    lake, folder = S3Lake("shop", "a b", access=access), f"{paths.quarantine('orders', NEXT)}/"
+    assert lake.link(folder) == (
+        "https://console.aws.amazon.com/s3/buckets/shop?prefix=a%20b/quarantine/orders/batch%3D2025-01-01/"
+    )
+    assert lake.link(paths.DOCS_PAGE).startswith("https://console.aws.amazon.com/s3/object/shop?prefix=a%20b/docs/")
 
 
 def test_failures_come_first_and_pipes_are_escaped() -> None:

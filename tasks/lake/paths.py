@@ -7,6 +7,8 @@ RESETTING = "_resetting"
 FOLDERS = ("landing", "extracted", "history", "quarantine", "reports")
 DOCS = "docs"
 DOCS_PAGE = f"{DOCS}/index.html"
+PAGES = (DOCS, "reports", "quarantine")
+"""The folders that people read."""
 
 
 def landing(table: str, day: date) -> str:

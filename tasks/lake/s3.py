@@ -90,6 +90,10 @@ class S3Lake(Lake):
         """The s3:// address of an object, and the store's where it is not AWS."""
         return self.bucket.place(path)
 
+    def link(self, path: str) -> str:
+        """The page of AWS's console that lists a folder (its path ends with a slash) or shows an object."""
+        return self.place(path) if self.bucket.access.endpoint else self.bucket.console(path)
+
     def exists(self, path: str) -> bool:
         """Whether there is an object of that name, or one in a folder of that name."""
         return any(self._named(path))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import boto3  # type: ignore[import-untyped]
 from botocore import exceptions as aws  # type: ignore[import-untyped]
@@ -96,6 +97,11 @@ class Bucket:
         """Where the object `key` is, for people."""
         at = f" at {self.access.endpoint}" if self.access.endpoint else ""
         return f"s3://{self.name}/{self.prefix}{key}{at}"
+
+    def console(self, key: str) -> str:
+        """The page of AWS's console about the object `key`, or about all under a key that ends with a slash."""
+        kind = "buckets" if key.endswith("/") else "object"
+        return f"https://console.aws.amazon.com/s3/{kind}/{self.name}?prefix={quote(self.prefix + key, safe='/')}"
 
     def call(self, operation: str, key: str, **parameters: Any) -> dict[str, Any]:
         """Send a request about the object `key`; once more with new credentials if those in use have expired.

@@ -73,6 +73,10 @@ class Lake(ABC):
         """Where `path` is, for people."""
         return f"{self.address}/{path}"
 
+    def link(self, path: str) -> str:
+        """Where a browser finds `path`, if the store shows it to one; else where it is."""
+        return self.place(path)
+
     def write(self, path: str, data: bytes) -> None:
         """Write or replace `path`, whole."""
         with self.open_output(path) as stream:
