@@ -1,12 +1,14 @@
 """Counts what a process reads of its lake: files opened, bytes read, and listings, per top folder.
 
 Arrow reads through the lake's filesystem, which is replaced by one that counts; what Python itself opens or lists is
-told by its audit events. A way to read that neither knows is refused rather than missed.
+told by its audit events, and the names in a folder that it lists are counted by listing it once more. A way to read
+that neither knows is refused rather than missed.
 """
 
 import io
 import os
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -92,15 +94,18 @@ def counted_lake(counts: Counts) -> None:
 
     vars(stack)["LocalLake"] = CountedLake
     root = f"{stack.home() / 'lake'}/"
+    counting = threading.local()  # set while the hook itself lists a folder
 
     def heard(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in ("open", "os.scandir", "os.listdir") or not isinstance(arguments[0], str | os.PathLike):
             return
         path = os.fspath(arguments[0])
-        if not isinstance(path, str) or not path.startswith(root):
+        if not isinstance(path, str) or not path.startswith(root) or vars(counting):
             return
         if event != "open":
-            counts.add(path.removeprefix(root), listings=1)
+            counting.here = True
+            counts.add(path.removeprefix(root), listings=1, entries=len(os.listdir(path)))  # noqa: PTH208
+            del counting.here
         elif not arguments[2] & _WRITING:
             counts.add(path.removeprefix(root), files=1, bytes=Path(path).stat().st_size)
 

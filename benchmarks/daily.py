@@ -102,9 +102,14 @@ def figures(both: Sequence[Days]) -> list[Figure]:
         return 100 * (of / over - 1)
 
     found = [Figure("bytes of the padded history over the other's", padded.history_bytes / loaded.history_bytes, "")]
-    for what in ("files", "bytes"):
+    for what, name, limit in (
+        ("files", "files read", SAME_READS),
+        ("bytes", "bytes read", SAME_READS),
+        ("listings", "folders listed", None),
+        ("entries", "names seen in listings", None),
+    ):
         percent = difference(padded.reads(what), loaded.reads(what))
-        found.append(Figure(f"{what} read in the lake, difference", abs(percent), "%", SAME_READS))
+        found.append(Figure(f"{name} in the lake, difference", abs(percent), "%", limit))
     for name, what, limit in (
         ("bytes read by the process", "read", SAME_READS),
         ("time of the process", "process_seconds", SAME_COST),

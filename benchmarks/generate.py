@@ -1,28 +1,29 @@
 """How fast the shop makes records, on one core, beside what plain NumPy and plain JSON do on the same machine.
 
-    python benchmarks/generate.py --scale 10
-    python benchmarks/generate.py --scale 100 --days 30 --no-write      # peak memory
+    python -m benchmarks.generate
 
 Every table is made in the chunks that the pipeline would plan. `made` counts the time of the records in memory,
 `written` also that of writing the feeds of the JSON tables to a temporary lake. NumPy's speed is that of drawing as
 many random 64-bit integers as the table has values and looking each up among 4,096; JSON's is json.dumps of the same
-records.
+records. Peak memory is that of a process of its own, which makes all of the days at a greater scale, feeds included.
 """
 
 import argparse
 import json
-import platform
-import resource
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.child import peak_memory
+from benchmarks.measure import MIB, Figure, publish, warn_if_busy
 from tasks.lake.feeds import write_feed
 from tasks.lake.store import LocalLake
 from tasks.shop.shop import Shop
@@ -31,7 +32,8 @@ from tasks.window import CHUNK_ROWS, Chunk, Window, plan_chunks
 
 JSON_SAMPLE = 20_000
 LOOKUPS = 4_096
-MIB = 1 << 20
+MADE, WRITTEN = 0.6, 0.25  # million rows a second
+PEAK_MIB = 1_024.0
 
 
 @dataclass
@@ -89,6 +91,22 @@ def pieces(shop: Shop, window: Window, name: str) -> Iterator[tuple[Chunk, pa.Ta
         started = time.perf_counter()
 
 
+def peak(shop: Shop, window: Window, folder: Path | None) -> float:
+    """Peak memory in MiB of the process that calls, which is to do nothing else, once it has made every table."""
+    lake = LocalLake(folder) if folder else None
+    for name, table in TABLES.items():
+        for chunk, records, _ in pieces(shop, window, name):
+            if lake and table.home is Home.JSON:
+                write_feed(lake, table, window.end, str(chunk), records)
+    return peak_memory() / MIB
+
+
+def peak_alone(shop: Shop, window: Window, folder: Path | None) -> float:
+    """`peak` of a new process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(peak, shop, window, folder).result()
+
+
 def measure(shop: Shop, window: Window, name: str, lake: LocalLake | None) -> Result:
     table, rows, chunks, made, writing = TABLES[name], 0, 0, 0.0, 0.0
     feed = lake if table.home is Home.JSON else None
@@ -119,43 +137,51 @@ def show(results: list[Result]) -> None:
         print(f"{result.table:14}{result.rows:>11,}{result.chunks:>8}{made:>12}{written:>12}{numpy:>13}{plain:>11}")
 
 
+def figures(whole: Result, scale: float, memory_scale: float, peak_mib: float | None) -> list[Figure]:
+    found = [Figure(f"in memory, scale {scale:g}", whole.made / 1e6, "million rows/s", at_least=MADE)]
+    if whole.written is not None:
+        name = f"with the feeds written, scale {scale:g}"
+        found.append(Figure(name, whole.written / 1e6, "million rows/s", at_least=WRITTEN))
+    if peak_mib is not None:
+        found.append(Figure(f"peak memory, scale {memory_scale:g}", peak_mib, "MiB", PEAK_MIB))
+    return found
+
+
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Rows per second of the simulated shop.")
+    parser = argparse.ArgumentParser(description="Rows per second of the simulated shop, and its memory.")
     parser.add_argument("--scale", type=float, default=10.0)
+    parser.add_argument("--memory-scale", type=float, default=100.0, help="scale at which to measure memory; 0: do not")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--start", type=date.fromisoformat, default=date(2023, 1, 1), help="opening day")
     parser.add_argument("--through", type=date.fromisoformat, default=date(2025, 1, 31), help="last day")
     parser.add_argument("--days", type=int, help="only the last so many days")
-    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="tables timed")
     parser.add_argument("--write", action=argparse.BooleanOptionalAction, default=True, help="write the JSON feeds too")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/generate.json"))
     return parser.parse_args()
 
 
 def main() -> None:
-    chosen = arguments()
+    chosen, load = arguments(), warn_if_busy()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     shop, end = Shop(chosen.start, chosen.seed, chosen.scale), chosen.through + timedelta(1)
     window = Window(max(chosen.start, end - timedelta(chosen.days)) if chosen.days else chosen.start, end)
     print(f"{shop.identity()}, {window}")
     with tempfile.TemporaryDirectory() as folder:
-        lake = LocalLake(Path(folder)) if chosen.write else None
-        results = [measure(shop, window, name, lake) for name in chosen.tables]
+        place = Path(folder) if chosen.write else None
+        results = [measure(shop, window, name, LocalLake(place) if place else None) for name in chosen.tables]
+        large = replace(shop, scale=chosen.memory_scale) if chosen.memory_scale else None
+        peak_mib = peak_alone(large, window, place) if large else None
     results.append(total(results))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MIB
     show(results)
-    print(f"peak memory of the process: {peak} MiB")
-    report = {
-        "shop": shop.identity(),
-        "window": str(window),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "peak_mib": peak,
-        "tables": [asdict(r) | {"made_per_second": r.made, "written_per_second": r.written} for r in results],
-    }
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(report, indent=2) + "\n")
+    publish(
+        "generate",
+        figures(results[-1], chosen.scale, chosen.memory_scale, peak_mib),
+        load_before=load,
+        shop=shop.identity(),
+        window=str(window),
+        tables=[asdict(r) | {"made_per_second": r.made, "written_per_second": r.written} for r in results],
+    )
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from rich.table import Table
 
 from flows.occasion import yesterday
 from flows.server import prefect_api
-from tasks.balance import IngestReport
+from tasks.balance import Balance, IngestReport
 from tasks.errors import ParameterError, PipelineError
 from tasks.transform import TransformReport
 
@@ -40,9 +40,20 @@ def main(flow: Flow[..., Any], *, days: bool = False) -> None:
         if command is not app.default_command:  # --help
             command(*bound.args, **bound.kwargs)
             return
-        with quiet(), prefect_api():
+        with quiet(), api():
             for arguments in _calls(bound.arguments):
-                show(flow(**arguments))
+                with CONSOLE.status(f"{flow.name} ..."):
+                    report = flow(**arguments)
+                show(report)
+
+
+@contextmanager
+def api() -> Iterator[str]:
+    """Prefect's API, as `prefect_api` gives it; a terminal says so while a server starts."""
+    with ExitStack() as until_the_end:
+        with CONSOLE.status("Starting a Prefect server ..."):
+            address = until_the_end.enter_context(prefect_api())
+        yield address
 
 
 @contextmanager
@@ -130,37 +141,45 @@ def _said_by_a_task(record: logging.LogRecord) -> bool:
 def show(report: IngestReport | TransformReport | str) -> None:
     """Print the report of a flow, or the path of what it made."""
     CONSOLE.print(report if isinstance(report, str) else _sheet(report))
-    for warning in () if isinstance(report, str) else report.warnings:
+    if not isinstance(report, str):
+        warn(report.warnings)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print what a person should look at, a line each."""
+    for warning in warnings:
         CONSOLE.print(f"[yellow]Warning:[/yellow] {warning}")
+
+
+def sheet(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | None = None) -> Table:
+    """A table for the screen: names in the first column, numbers in the others."""
+    made = Table(columns[0], title=title, caption=caption)
+    for column in columns[1:]:
+        made.add_column(column, justify="right")
+    for name, *numbers in rows:
+        made.add_row(str(name), *(f"{number:,}" for number in numbers))
+    return made
+
+
+def balance_sheet(title: str, lines: Iterable[Balance]) -> Table:
+    """The balance of each table: source = appended + known + quarantined, batch = raw."""
+    columns = ("table", "source", "appended", "known", "quarantined", "batch_rows", "raw_rows")
+    rows = ([getattr(line, column) for column in columns] for line in lines)
+    return sheet(title, [column.removesuffix("_rows") for column in columns], rows)
+
+
+def tests_passed(report: TransformReport) -> str:
+    """How the tests of a build went."""
+    tests = [node for node in report.nodes if node.resource_type in ("test", "unit_test")]
+    return f"{sum(node.status == 'pass' for node in tests)} of {len(tests)} tests passed"
 
 
 def _sheet(report: IngestReport | TransformReport) -> Table | str:
     if isinstance(report, IngestReport):
         nothing = f"{report.stack}: everything through {report.day} is there already."
-        return _balance_sheet(report) if report.tables else nothing
-    nothing = f"{report.stack}: the models are built as of a later day than {report.as_of}."
-    return _built(report) if report.nodes else nothing
-
-
-def _balance_sheet(report: IngestReport) -> Table:
-    """The balance of each table of a run: source = appended + known + quarantined, batch = raw."""
-    columns = ("source", "appended", "known", "quarantined", "batch_rows", "raw_rows")
-    sheet = Table("table", title=f"{report.stack} {report.day}: balance sheet")
-    for column in columns:
-        sheet.add_column(column.replace("_rows", ""), justify="right")
-    for line in report.tables:
-        sheet.add_row(line.table, *(f"{getattr(line, column):,}" for column in columns))
-    return sheet
-
-
-def _built(report: TransformReport) -> Table:
-    """The models of a build with their seconds, and how its tests went."""
-    tests = [node for node in report.nodes if node.resource_type in ("test", "unit_test")]
-    passed = sum(node.status == "pass" for node in tests)
-    caption = f"{passed} of {len(tests)} tests passed"
-    sheet = Table("model", title=f"{report.stack}: built as of {report.as_of}", caption=caption)
-    sheet.add_column("seconds", justify="right")
-    for node in report.nodes:
-        if node.resource_type == "model":
-            sheet.add_row(node.name, f"{node.seconds:.2f}")
-    return sheet
+        return balance_sheet(f"{report.stack} {report.day}: balance sheet", report.tables) if report.tables else nothing
+    models = [(node.name, round(node.seconds, 2)) for node in report.nodes if node.resource_type == "model"]
+    title, nothing = f"{report.stack}: built as of {report.as_of}", "the models are built as of a later day than"
+    if not report.nodes:
+        return f"{report.stack}: {nothing} {report.as_of}."
+    return sheet(title, ("model", "seconds"), models, caption=tests_passed(report))

@@ -1,6 +1,6 @@
 """The balance sheet of a run: every record accounted for, in every place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
@@ -11,10 +11,10 @@ from tasks.lake.history import Appended
 from tasks.lake.manifests import Manifest, committed, read_manifest, revisions
 from tasks.lake.store import Lake
 from tasks.warehouse.protocol import Warehouse
-from tasks.window import DAYS_TAKEN
 
+_DAY = timedelta(days=1)
 _WEEKS_COMPARED = 4
-_SMALLEST_ALARM = 20  # rows: below that, a shop of a few orders a day would alarm by chance every week
+_CHANCE = 9  # three standard deviations, squared: the shop at scales 0.1 to 1 alarms twice in 4 years of days
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,25 @@ class IngestReport:
         return tuple(f"{b.table}: {warning}" for b in self.tables for warning in b.warnings)
 
 
+def summed(reports: Iterable[IngestReport]) -> tuple[Balance, ...]:
+    """What runs of different days did together: one balance per table that took part in any."""
+    by_table: dict[str, Balance] = {}
+    for line in (line for report in reports for line in report.tables):
+        before = by_table.get(line.table, Balance(line.table, 0, 0, 0, 0, 0, 0))
+        by_table[line.table] = Balance(
+            line.table,
+            before.source + line.source,
+            before.appended + line.appended,
+            before.known + line.known,
+            before.quarantined + line.quarantined,
+            before.batch_rows + line.batch_rows,
+            before.raw_rows + line.raw_rows,
+            (*before.problems, *line.problems),
+            (*before.warnings, *line.warnings),
+        )
+    return tuple(by_table.values())
+
+
 def balance(lake: Lake, warehouse: Warehouse, appended: Appended) -> Balance:
     """Hold what a run appended to one table against its manifests, its parts and the warehouse."""
     mine = [m for m in committed(lake, appended.table, since=appended.batch) if m.batch == appended.batch]
@@ -62,14 +81,15 @@ def balance(lake: Lake, warehouse: Warehouse, appended: Appended) -> Balance:
     accounted = appended.appended + appended.known + appended.quarantined
     if accounted != appended.read:
         problems.append(f"{appended.read:,} source records, but {accounted:,} are accounted for")
-    warning = _unusual_volume(lake, appended, sum(m.rows for m in mine))
+    batch_rows = sum(manifest.rows for manifest in mine)
+    warning = _unusual_volume(lake, appended.table, appended.batch, batch_rows)
     return Balance(
         appended.table,
         appended.read,
         appended.appended,
         appended.known,
         appended.quarantined,
-        batch_rows=sum(manifest.rows for manifest in mine),
+        batch_rows=batch_rows,
         raw_rows=sum(rows for rows, _ in raw.values()),
         problems=tuple(problems),
         warnings=(*appended.warnings, *warning),
@@ -103,21 +123,27 @@ def _differences(lake: Lake, manifest: Manifest, raw: Mapping[tuple[date, int], 
     ]
 
 
-def _unusual_volume(lake: Lake, appended: Appended, rows: int) -> list[str]:
-    days = [appended.batch - timedelta(weeks=weeks) for weeks in range(1, _WEEKS_COMPARED + 1)]
-    earlier = [m for m in committed(lake, appended.table, since=days[-1]) if m.batch in days and _is_daily(m)]
-    if not earlier:
+def _unusual_volume(lake: Lake, table: str, day: date, rows: int) -> list[str]:
+    """Hold a batch against the days that were taken alone on its weekday; nothing to say of a day that comes late.
+
+    A batch that catches up holds no fewer rows than one day, and no more than its days add up to: records that change
+    daily are in it once (30 days of customers at scale 1 have 1,948, thirty times a day of 262).
+    """
+    weeks = [day - timedelta(weeks=n) for n in range(1, _WEEKS_COMPARED + 1)]
+    found = revisions(lake, table, since=weeks[-1] - _DAY)
+    batches = {batch for batch, _ in found}
+    alone = [week for week in weeks if {week, week - _DAY} <= batches]
+    if not alone or max(batches) > day:
         return []
-    usual = median(_rows_per_day(earlier))
-    if abs(rows - usual) <= max(usual / 2, _SMALLEST_ALARM):
+    usual = round(median(sum(read_manifest(lake, table, *r).rows for r in found if r[0] == week) for week in alone))
+    days = (day - max(batch for batch in batches if batch < day)).days
+    if not _is_far(rows, min(max(rows, usual), days * usual)):
         return []
-    return [f"{rows:,} new rows, but {usual:,.0f} are usual on a {appended.batch:%A}"]
+    taken = f" of {days} days" if days > 1 else ""
+    return [f"{rows:,} new rows{taken}, but {usual:,} are usual on a {day:%A}"]
 
 
-def _is_daily(manifest: Manifest) -> bool:
-    return len(manifest.window) == DAYS_TAKEN
-
-
-def _rows_per_day(manifests: Sequence[Manifest]) -> list[int]:
-    days = {manifest.batch for manifest in manifests}
-    return [sum(manifest.rows for manifest in manifests if manifest.batch == day) for day in days]
+def _is_far(rows: int, usual: int) -> bool:
+    """Whether a count is off by more than half, and by more than chance has two counts of that size differ."""
+    off = abs(rows - usual)
+    return 2 * off > usual and off * off > _CHANCE * (rows + usual)

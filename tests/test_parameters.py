@@ -16,6 +16,7 @@ from prefect.exceptions import ParameterTypeError
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
 from flows.historical_load import historical_load
+from flows.status import main as status_main
 from flows.transform import transform
 from tasks.errors import ParameterError
 from tasks.lake import paths
@@ -177,6 +178,7 @@ def test_command_line_refuses_in_one_sentence(unchanged: Stack) -> None:
         ("daily_increment", "--from", "2025-01-02", "--to", "2025-01-01"): "--to that is not before --from",
         ("daily_increment", "--day", "2024-12-31"): "part of the historical load",
         ("status", "--stack", "nowhere"): "There is no stack 'nowhere'",
+        ("status", "--days", "0"): "--days",
     }
     running = {command: started(unchanged, *command) for command in refused}
     for command, process in running.items():
@@ -202,7 +204,8 @@ def test_command_line_runs_a_range_and_status_tells_what_is_there(shop: Stack) -
     status, out = said(started(shop, "status", "--full", "--days", "2"))
     assert status == 0
     assert re.search(r"2025-01-02 │ orders +│ +1 │ +1 │ +1 │ +0 ", out)
-    assert "missing: orders 2025-01-02: 1 revisions are not built: run transform" in out
+    assert "missing: all tables 2025-01-01, 2025-01-02: 1 revision is not built: run transform" in out
+    assert out.rstrip().endswith("The warehouse holds the history row for row.")
 
     (part, *_) = Path(str(shop.lake.basepath), "history/orders/batch=2024-12-31").glob("part-*")
     part.write_bytes(part.read_bytes()[:-100])
@@ -213,4 +216,9 @@ def test_command_line_runs_a_range_and_status_tells_what_is_there(shop: Stack) -
     assert status == 1
     assert re.search(r"differs: orders: .*part-", out)
     assert re.search(r"differs: reviews: batch 2024-12-31 revision 1 has .* raw has", out)
-    assert "missing: reviews 2025-01-02: 1 revisions are not loaded: the next run loads them" in out
+    assert "missing: reviews 2025-01-02: 1 revision is not loaded: the next run loads what is missing" in out
+
+
+def test_status_of_a_stack_without_a_history_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status_main()
+    assert capsys.readouterr().out == "Stack 'local' holds no history yet: run historical_load.\n"
