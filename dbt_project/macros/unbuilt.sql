@@ -30,5 +30,9 @@
         select batch, revision
         from {{ built }}
         where {{ of_table }}
+        {%- if table == "orders" %}
+            union
+            {{ waited_orders() }}
+        {%- endif %}
     )
 {%- endmacro %}
