@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tasks import dbt
 from tasks.errors import TransformError
 from tests.test_dbt import Record, Shop, Warehouse, day, load_day, models, run
+from tests.test_dialect import ENVIRONMENT
 
 Rows = list[tuple[Any, ...]]
 
@@ -216,6 +218,14 @@ def test_date_that_is_spelled_otherwise_opens_no_version(told: Told) -> None:
 
 def test_region_is_found_however_the_state_is_spelled(told: Told) -> None:
     assert ("Austin", "South") in told.warehouse.rows("marts.dim_locations", "city, region")
+
+
+def test_snowflake_replaces_rows_in_one_transaction(tmp_path: Path) -> None:
+    sql = "{{ in_one_transaction('delete from t; insert into t select 1') }}"
+    command = ["compile", "--inline", sql, "--no-introspect", "--no-populate-cache"]
+    report = dbt.run_dbt(command, home=tmp_path, environment=ENVIRONMENT, variables={}, target="snowflake")
+    (compiled,) = (report.target / "compiled").rglob("inline_query")
+    assert compiled.read_text().split() == "begin; delete from t; insert into t select 1; commit;".split()
 
 
 def test_cut_ends_where_no_table_lacks_a_day(tmp_path: Path) -> None:
