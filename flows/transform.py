@@ -27,13 +27,14 @@ def transform(
     Args:
         stack: Name of the stack: local, or a saved Stack block document.
         as_of: The date whose first instant (UTC) ends the cut; by default the end of the newest day all tables have.
-        full_refresh: Rebuild everything from the whole of raw; needed for an as_of before that of the last build.
+        full_refresh: Rebuild everything (or what is selected) from the whole of raw; needed for an as_of before that of
+            the last build, of which then nothing can be selected.
         select: Names of the models to build, in dbt's own syntax; a partial build is not noted.
         observability: With summary dbt runs as one task, with nodes every model and test is a task run of its own.
         unless_later: Where a later as_of was built, do nothing instead of refusing: that build saw all of this one.
     """
     with turn(stack, WAREHOUSE, DBT):
-        cut = plan_build(occasion(stack), as_of, full_refresh, unless_later)
+        cut = plan_build(occasion(stack), as_of, full_refresh, unless_later, partial=bool(select))
         if cut is None:
             return TransformReport(stack, as_of, (), 0.0)
         report = build(cut, select or [], observability)

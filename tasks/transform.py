@@ -23,7 +23,7 @@ from tasks.plan import Occasion
 from tasks.publish import Progress, publish_build
 from tasks.retry import RETRY
 from tasks.tables import TABLES
-from tasks.warehouse.protocol import Revision
+from tasks.warehouse.protocol import Revision, Warehouse
 
 _PATIENCE_SECONDS = 30
 
@@ -58,11 +58,17 @@ class TransformReport:
 
 
 @task(task_run_name="plan build", **RETRY)
-def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool, unless_later: bool = False) -> Cut | None:
+def plan_build(
+    occasion: Occasion, as_of: date | None, full_refresh: bool, unless_later: bool = False, partial: bool = False
+) -> Cut | None:
     """Choose the cut of the next build; None if there is a later build, and `unless_later` asks for none then.
 
-    Raises `ParameterError` if raw is empty, if `as_of` is later than what all tables have loaded, or if it is before
-    that of the last build without `full_refresh`, and `WarehouseError` if dbt could not connect.
+    A full refresh of all models forgets which revisions were built, so that a build that dies is begun anew. A
+    `partial` one, of some models, leaves that as it is: the others have not processed more, nor these less.
+
+    Raises `ParameterError` if raw is empty, if `as_of` is later than what all tables have loaded or takes a day that
+    one of them lacks, or if it is before that of the last build without a full refresh of all models, and
+    `WarehouseError` if dbt could not connect.
     """
     stack = Stack.named(occasion.stack)
     info = meta.read(stack.open_lake())
@@ -74,21 +80,36 @@ def plan_build(occasion: Occasion, as_of: date | None, full_refresh: bool, unles
         newest, last = warehouse.newest_cut(TABLES), warehouse.last_as_of()
         if newest is None:
             raise ParameterError(
-                f"Stack {occasion.stack!r} has loaded nothing yet: run historical_load before transform."
+                f"Stack {occasion.stack!r} has loaded no day in all tables yet: run historical_load before transform."
             )
         as_of = as_of or newest
         if as_of > newest:
             raise ParameterError(f"as_of {as_of} is later than what all tables have loaded, which ends with {newest}.")
-        if last is not None and as_of < last and not full_refresh:
+        if last is not None and as_of < last and (partial or not full_refresh):
             if unless_later:
                 get_run_logger().info("Nothing to do for %s: the models are built as of %s.", as_of, last)
                 return None
-            raise ParameterError(f"as_of {as_of} is before {last}, that of the last build: use full_refresh=True.")
-        if full_refresh:
+            raise ParameterError(
+                f"as_of {as_of} is before {last}, that of the last build: use full_refresh=True, and select nothing."
+            )
+        _check_cut(warehouse, as_of)
+        if full_refresh and not partial:
             warehouse.clear_built()
         full_refresh = full_refresh or last is None  # no build, or one that died in the midst of a full refresh
         revisions = tuple(warehouse.unbuilt(as_of))
     return Cut(occasion, as_of, revisions, full_refresh, simulated=info is not None and info.simulated)
+
+
+def _check_cut(warehouse: Warehouse, as_of: date) -> None:
+    """Raise `ParameterError` unless the newest day before `as_of` is the same in all tables."""
+    batches = warehouse.newest_batches(as_of)
+    newest = max(batches.values(), default=None)
+    lacking = [table for table in TABLES if batches.get(table) != newest]
+    if lacking:
+        raise ParameterError(
+            f"as_of {as_of} is no consistent cut: {', '.join(lacking)} lacks {newest}, which other tables have loaded; "
+            "choose a day that all tables have, or load the one that is missing."
+        )
 
 
 @task(task_run_name="dbt build as of {cut.as_of}", **RETRY)

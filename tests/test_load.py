@@ -413,6 +413,21 @@ def test_the_newest_cut_is_what_all_tables_have(lake: LocalLake, warehouse: Ware
     assert warehouse.newest_cut(["order_items"]) == date(2025, 1, 3)
 
 
+def test_the_newest_cut_is_before_a_day_that_one_table_lacks(lake: LocalLake, warehouse: Warehouse) -> None:
+    days = [DAY + timedelta(n) for n in range(4)]
+    for batch in (days[0], days[1], days[3]):
+        warehouse.load(lake, ITEMS, commit(lake, keys(1), batch=batch), "run", AT)
+    for batch in (days[0], days[2]):
+        orders = commit(lake, pa.table({"order_id": [1]}), table="orders", batch=batch)
+        warehouse.load(lake, ORDERS, orders, "run", AT)
+    both = ["order_items", "orders"]
+    assert warehouse.newest_cut(both) == days[1]
+    assert warehouse.newest_batches(days[2]) == {"order_items": days[1], "orders": days[0]}
+    assert warehouse.newest_batches(days[0]) == {}
+    warehouse.load(lake, ORDERS, commit(lake, pa.table({"order_id": [2]}), table="orders", batch=days[3]), "run", AT)
+    assert warehouse.newest_cut(both) == days[3] + timedelta(1)
+
+
 def test_a_build_takes_what_was_loaded_before_it(lake: LocalLake, warehouse: Warehouse) -> None:
     def load(batch: date, revision: int) -> None:
         warehouse.load(lake, ITEMS, commit(lake, keys(1), batch=batch, revision=revision), "run", AT)

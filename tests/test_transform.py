@@ -54,6 +54,24 @@ def test_cut_before_the_last_build_needs_a_full_refresh(marts: Stack) -> None:
     assert built(marts) == before
 
 
+def test_cut_that_takes_a_day_which_a_table_lacks_is_refused(shop: Stack) -> None:
+    with shop.open_warehouse() as warehouse:
+        ledger = "insert into raw._batches select * replace (batch + {} as batch) from raw._batches where {}"
+        warehouse.query(ledger.format(1, "\"table\" <> 'orders' and batch = '2024-12-31'"))
+        warehouse.query(ledger.format(2, "batch = '2024-12-31'"))
+    with pytest.raises(ParameterError, match=r"as_of 2025-01-02 .*: orders lacks 2025-01-01, which other tables have"):
+        transform(as_of=LATER)
+
+
+def test_full_refresh_of_a_part_leaves_the_ledger_as_it_is(marts: Stack) -> None:
+    before = built(marts)
+    transform(select=["stg_categories"], full_refresh=True)
+    assert built(marts) == before
+    with pytest.raises(ParameterError, match=r"as_of 2024-12-31 is before 2025-01-01"):
+        transform(as_of=date(2024, 12, 31), full_refresh=True, select=["stg_categories"])
+    assert built(marts) == before
+
+
 def test_cut_that_a_later_build_contains_is_left_alone_if_so_asked(marts: Stack) -> None:
     before = built(marts)
     report = transform(as_of=date(2024, 12, 31), unless_later=True)

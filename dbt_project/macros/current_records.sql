@@ -4,6 +4,7 @@
     than the record already in the model are left, so a late or repeated batch can never undo a newer one.
 #}
 {% macro current_records(versions, key) -%}
+    {%- do check_cut(model.name | replace("stg_", "")) -%}
     select {{ versions }}.*
     from {{ versions }}
     {%- if is_incremental() %}

@@ -2,13 +2,22 @@
     Select of the slowly changing history of a table: a row per state of the `tracked` columns, in force from the
     instant of the version that brought it until that of the next. Of versions with one `_cursor` the greatest counts,
     as in staging; a version that changes nothing tracked opens no row. In an increment only the keys that have a new
-    version are made, from all of theirs.
+    version are made, from all of theirs. `meant` gives the expression of a column that is not taken as raw has it.
 #}
-{% macro history(table, key, tracked) -%}
+{% macro history(table, key, tracked, meant={}) -%}
     {%- set changed = touched(table, key, key) -%}
     with
         records as (
-            select * from {{ source("raw", table) }} where _batch < {{ as_of() }}
+            select
+                {{ key }},
+                {%- for column in tracked %}
+                    {{ meant[column] ~ " as " if column in meant }}{{ column }},
+                {%- endfor %}
+                _cursor,
+                _batch,
+                _version
+            from {{ source("raw", table) }}
+            where _batch < {{ as_of() }}
         ),
 
         versions as (

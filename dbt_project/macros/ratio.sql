@@ -1,22 +1,31 @@
-{# `part / whole` rounded to `digits`, NULL where `whole` is 0: of two counts, or of money and a count. #}
+{#
+    `part / whole` of whole numbers or of decimals with at most four places, rounded to `digits`, half a unit away from
+    0, exactly; NULL where `whole` is 0. An engine's own division is binary (DuckDB) or cut to a few places
+    (Snowflake): 297.53 / 2 came to 148.76.
+#}
 {% macro ratio(part, whole, digits=4) -%}
+    {%- set dividend = "cast(" ~ part ~ " * 10000 as decimal(24, 0))" -%}
+    {%- set divisor = "cast(nullif(" ~ whole ~ ", 0) * 10000 as decimal(24, 0))" -%}
+    {%- set doubled = (
+        2 * 10**digits ~ " * abs(" ~ dividend ~ ") + abs(" ~ divisor ~ ")"
+    ) -%}
     cast(
-        round(1.0 * {{ part }} / nullif({{ whole }}, 0), {{ digits }}) as decimal(
-            18, {{ digits }}
+        cast(
+            {{ quotient(doubled, "2 * abs(" ~ divisor ~ ")") }}
+            * sign({{ dividend }})
+            * sign({{ divisor }}) as decimal(18, 0)
         )
+        * {{ "0." ~ "0" * (digits - 1) ~ "1" }} as decimal(18, {{ digits }})
     )
 {%- endmacro %}
 
 {# From 1 for the lowest fifth of the rows by `value` to 5 for the highest; equal values are in the lower fifth. #}
 {% macro fifth(value) -%}
-    cast(
-        1 + floor(
-            5 * (rank() over (order by {{ value }}) - 1) / count(*) over ()
-        ) as bigint
-    )
+    {%- set before = "5 * (rank() over (order by " ~ value ~ ") - 1)" -%}
+    cast(1 + {{ quotient(before, "count(*) over ()") }} as bigint)
 {%- endmacro %}
 
-{# Units a calendar day over the last 30 days, or since the launch if that is less long ago. #}
+{# Units a calendar day over the last 30 days, or since the launch, if that is known, if it is less long ago. #}
 {% macro velocity(units, days_on_sale) -%}
-    {{ ratio(units, "greatest(least(" ~ days_on_sale ~ ", 30), 1)") }}
+    {{ ratio(units, "greatest(least(coalesce(" ~ days_on_sale ~ ", 30), 30), 1)") }}
 {%- endmacro %}

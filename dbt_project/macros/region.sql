@@ -1,4 +1,4 @@
-{# The region of the United States, after its Census Bureau, that a state lies in; Other outside of them. #}
+{# The region of the United States, after its Census Bureau, that a state lies in, however it is spelled; Other outside. #}
 {% macro region(state) -%}
     {%- set regions = {
         "Northeast": [
@@ -63,7 +63,8 @@
     } -%}
     case
         {%- for name, states in regions.items() %}
-            when {{ state }} in ('{{ states | join("', '") }}') then '{{ name }}'
+            when lower(trim({{ state }})) in ('{{ states | join("', '") | lower }}')
+            then '{{ name }}'
         {%- endfor %}
         else 'Other'
     end

@@ -2,9 +2,7 @@
 {% macro sales_measures() -%}
     count(distinct order_id) as orders,
     cast(
-        sum(
-            case when order_status = 'Cancelled' then 0 else coalesce(quantity, 0) end
-        ) as bigint
+        sum(case when is_cancelled then 0 else coalesce(quantity, 0) end) as bigint
     ) as units,
     {{ sales_sums() }}
 {%- endmacro %}

@@ -60,19 +60,41 @@
 {%- endmacro %}
 
 {% macro touched_order_days() -%}
-    {{ touched("orders", "order_id", "cast(" ~ instant("order_date") ~ " as date)") }}
+    {%- set instants = ordered_at(instant("order_date"), instant("created_at")) -%}
+    {{ touched("orders", "order_id", "cast(" ~ instants ~ " as date)") }}
     union
     select placed.order_date
     from {{ ref("orders") }} as placed
     where placed.order_id in ({{ touched_orders() }})
 {%- endmacro %}
 
+{# Of fct_sales_by_date: the days that the calendar has and the table lacks, or the other way round, as well. #}
+{% macro touched_calendar_days() -%}
+    {{ touched_order_days() }}
+    union
+    select coalesce(listed.date_day, held.order_date)
+    from {{ ref("dim_dates") }} as listed
+    full outer join {{ this }} as held on listed.date_day = held.order_date
+    where listed.date_day is null or held.order_date is null
+{%- endmacro %}
+
 {% macro touched_customers() -%}
-    {{ touched("orders", "order_id", "customer_id") }}
+    {{ touched("orders", "order_id", known_or_unknown("customer_id")) }}
     union
     select placed.customer_id
     from {{ ref("orders") }} as placed
     where placed.order_id in ({{ touched_orders() }})
+{%- endmacro %}
+
+{# All orders of the touched customers, which are numbered anew; those of nobody known are not numbered. #}
+{% macro touched_customers_orders() -%}
+    {{ touched_orders() }}
+    union
+    select ordered.order_id
+    from {{ ref("orders") }} as ordered
+    where
+        ordered.customer_id in ({{ touched_customers() }})
+        and ordered.customer_id <> {{ unknown() }}
 {%- endmacro %}
 
 {# Reviews that are new or changed, or whose order is. #}

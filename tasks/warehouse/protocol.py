@@ -56,7 +56,10 @@ class Warehouse(Protocol):
         """The rows of a query, its parameters bound to question marks."""
 
     def newest_cut(self, tables: Iterable[str]) -> date | None:
-        """The end of the newest day that all of these tables have loaded; None while one has nothing."""
+        """The end of the newest day that all of these tables have loaded; None while there is no such day."""
+
+    def newest_batches(self, as_of: date) -> dict[str, date]:
+        """The newest batch before `as_of` of each table that has one; all alike, `as_of` is one consistent cut."""
 
     def unbuilt(self, as_of: date) -> list[Revision]:
         """The loaded revisions of batches before `as_of` that no complete build has processed."""

@@ -48,10 +48,19 @@ class SqlWarehouse(ABC):
         return _by_revision(self.query(of_table(statement, table), list(batches or ())))
 
     def newest_cut(self, tables: Iterable[str]) -> date | None:
-        """The end of the newest day that all of these tables have loaded; None while one has nothing."""
-        newest = dict(self.query('select "table", max(batch) from raw._batches group by 1'))
-        days = [newest.get(table) for table in tables]
-        return None if None in days else min(day for day in days if day) + timedelta(1)
+        """The end of the newest day that all of these tables have loaded; None while there is no such day."""
+        names = list(tables)
+        statement = (
+            'select max(batch) from (select batch from raw._batches where "table" in ({}) '
+            'group by batch having count(distinct "table") = ?) as common'
+        )
+        ((day,),) = self.query(statement.format(", ".join("?" * len(names))), [*names, len(names)])
+        return None if day is None else day + timedelta(1)
+
+    def newest_batches(self, as_of: date) -> dict[str, date]:
+        """The newest batch before `as_of` of each table that has one."""
+        statement = 'select "table", max(batch) from raw._batches where batch < ? group by 1'
+        return dict(self.query(statement, [as_of]))
 
     def unbuilt(self, as_of: date) -> list[Revision]:
         """The loaded revisions of batches before `as_of` that no complete build has processed."""

@@ -1,7 +1,7 @@
 {{ config(unique_key="order_id") }}
 
 with
-    versions as (
+    records as (
         select
             order_id,
             customer_id,
@@ -20,6 +20,13 @@ with
             _version
         from {{ source("raw", "orders") }}
         where {{ unbuilt("orders") }}
+    ),
+
+    -- one that was placed after the cut waits for its day, as its items do
+    versions as (
+        select *
+        from records
+        where {{ ordered_at("order_date", "created_at") }} < {{ as_of() }}
     ),
 
     final as ({{ current_records("versions", key="order_id") }})

@@ -1,10 +1,4 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('address', touched_addresses()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
 {%- set changed = touched_addresses() %}
 

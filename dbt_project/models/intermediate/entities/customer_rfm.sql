@@ -25,7 +25,7 @@ with
             sum(coalesce(items.revenue, 0)) as monetary_value
         from orders
         left join items on orders.order_id = items.order_id
-        where orders.customer_id is not null
+        where orders.customer_id <> {{ unknown() }}
         group by orders.customer_id
     ),
 

@@ -19,7 +19,11 @@ with
         from orders
     ),
 
-    countries as (select state, min(country) as country from customers group by state),
+    countries as (
+        select lower(trim(state)) as state, min(country) as country
+        from customers
+        group by lower(trim(state))
+    ),
 
     named as (
         select
@@ -38,7 +42,7 @@ with
             coalesce(named.country, countries.country, 'Unknown') as country,
             {{ region("named.state") }} as region
         from named
-        left join countries on named.state = countries.state
+        left join countries on lower(trim(named.state)) = countries.state
     )
 
 select *

@@ -6,6 +6,7 @@ with
     orders as (
         select
             *,
+            {{ ordered_at("order_date", "created_at") }} as ordered_at,
             {{ address_part("shipping_address", -2) }} as city,
             {{ address_part("shipping_address", -1) }} as state
         from {{ ref("stg_orders") }}
@@ -15,9 +16,9 @@ with
     final as (
         select
             orders.order_id,
-            orders.customer_id,
-            cast(orders.order_date as date) as order_date,
-            orders.order_date as ordered_at,
+            {{ known_or_unknown("orders.customer_id") }} as customer_id,
+            cast(orders.ordered_at as date) as order_date,
+            orders.ordered_at,
             orders.status as order_status,
             coalesce(statuses.is_cancelled, false) as is_cancelled,
             coalesce(statuses.is_returned, false) as is_returned,

@@ -1,21 +1,18 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('session_id', touched_sessions(), also='ended_at >= ' ~ sessions_since()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
-{%- set changed = touched_sessions() %}
-{%- set since = sessions_since() %}
+{%- set touched = remade("sessions") %}
+{%- set since = sessions_since(touched_sessions_starts(this)) %}
 
 with
     events as (
         select *
         from {{ ref("customer_interactions") }}
-        {% if is_incremental() %}
-            where session_id in ({{ changed }}) and event_at >= {{ since }}
-        {% endif %}
+        -- one without an instant counts on no day
+        where
+            event_at is not null
+            {% if is_incremental() %}
+                and {{ touched }} and event_at >= {{ since }}
+            {% endif %}
     ),
 
     final as (

@@ -1,12 +1,20 @@
 {%- set steps = 6 %}
 
 with
+    sessions as (
+        select session_id, started_at
+        from {{ ref("sessions") }}
+        where session_date >= {{ dbt.dateadd("day", -90, as_of()) }}
+    ),
+
+    -- whole sessions, also what of them lies before the first of those days
     events as (
         select session_id, event_type, event_at, event_id
         from {{ ref("customer_interactions") }}
         where
-            event_at >= {{ dbt.dateadd("day", -90, as_of()) }}
-            and event_type is not null
+            event_type is not null
+            and session_id in (select session_id from sessions)
+            and event_at >= (select min(started_at) from sessions)
     ),
 
     compared as (

@@ -6,6 +6,8 @@ with
     sales as (
         select
             products.category_id,
+            count(*) as products,
+            sum(case when products.is_active then 1 else 0 end) as active_products,
             sum(performance.units) as units,
             {{ sales_sums("performance") }}
         from {{ ref("fct_product_performance") }} as performance
@@ -15,15 +17,18 @@ with
 
     final as (
         select
-            categories.category_id,
-            categories.category_name,
-            cast(categories.subcategories as bigint) as subcategories,
-            cast(categories.products as bigint) as products,
-            cast(categories.active_products as bigint) as active_products,
+            -- products that name no category are the unknown member's
+            coalesce(categories.category_id, sales.category_id) as category_id,
+            coalesce(categories.category_name, 'No category') as category_name,
+            cast(coalesce(categories.subcategories, 0) as bigint) as subcategories,
+            cast(coalesce(categories.products, sales.products) as bigint) as products,
+            cast(
+                coalesce(categories.active_products, sales.active_products) as bigint
+            ) as active_products,
             cast(coalesce(sales.units, 0) as bigint) as units,
             {{ sales_or_zero("sales") }}
         from categories
-        left join sales on categories.category_id = sales.category_id
+        full outer join sales on categories.category_id = sales.category_id
     )
 
 select *

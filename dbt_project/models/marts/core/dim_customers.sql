@@ -13,14 +13,15 @@ with
     orders as (
         select
             *,
-            {{ dbt.datediff("last_order_date", as_of(), "day") }}
+            {{ dbt.datediff("last_net_order_date", as_of(), "day") }}
             - 1 as days_since_order
         from {{ ref("customer_lifetimes") }}
     ),
 
     final as (
         select
-            customers.customer_id,
+            -- an order that names no customer is one of the unknown member's
+            coalesce(customers.customer_id, orders.customer_id) as customer_id,
             customers.email,
             customers.first_name,
             customers.last_name,
@@ -32,23 +33,27 @@ with
             customers.education,
             customers.location_id,
             customers.location_type,
-            customers.city,
-            customers.state,
+            coalesce(customers.city, 'Unknown') as city,
+            coalesce(customers.state, 'Unknown') as state,
             customers.country,
             customers.preferred_channel,
             customers.is_active,
             customers.signup_date,
             customers.tenure_days,
             customers.last_login,
-            {{
-                lifecycle_status(
-                    "customers.is_active",
-                    "orders.days_since_order",
-                    "customers.tenure_days",
-                )
-            }} as lifecycle_status,
-            orders.first_order_date,
-            orders.last_order_date,
+            case
+                when customers.customer_id is not null
+                then
+                    {{
+                        lifecycle_status(
+                            "customers.is_active",
+                            "orders.days_since_order",
+                            "customers.tenure_days",
+                        )
+                    }}
+            end as lifecycle_status,
+            orders.first_net_order_date as first_order_date,
+            orders.last_net_order_date as last_order_date,
             cast(orders.days_since_order as bigint) as recency_days,
             coalesce(rfm.frequency, 0) as frequency,
             cast(coalesce(rfm.monetary_value, 0) as decimal(18, 2)) as monetary_value,
@@ -56,7 +61,9 @@ with
             rfm.frequency_score,
             rfm.monetary_score,
             case
-                when orders.orders is null
+                when customers.customer_id is null
+                then 'Unknown'
+                when orders.last_net_order_date is null
                 then 'Never ordered'
                 else coalesce(rfm.rfm_segment, 'Lapsed')
             end as rfm_segment,
@@ -64,6 +71,7 @@ with
             cast(coalesce(orders.cancelled_orders, 0) as bigint) as cancelled_orders,
             cast(coalesce(orders.returned_orders, 0) as bigint) as returned_orders,
             {{ sales_or_zero("orders") }},
+            cast(coalesce(orders.profit, 0) as decimal(18, 2)) as lifetime_value,
             {{
                 ratio(
                     "orders.gross_revenue",
@@ -72,7 +80,7 @@ with
                 )
             }} as average_order_value
         from customers
-        left join orders on customers.customer_id = orders.customer_id
+        full outer join orders on customers.customer_id = orders.customer_id
         left join rfm on customers.customer_id = rfm.customer_id
     )
 

@@ -1,10 +1,4 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('customer_id', touched('customers', 'customer_id', 'customer_id')) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
 {%- set tracked = [
     "email",
@@ -24,4 +18,7 @@
     "is_active",
 ] %}
 
-{{ history("customers", "customer_id", tracked) }}
+{#- a feed may spell a date in several ways: it is compared as what it means -#}
+{%- set meant = {"signup_date": "cast(" ~ instant("signup_date") ~ " as date)"} %}
+
+{{ history("customers", "customer_id", tracked, meant) }}

@@ -8,7 +8,8 @@
                 select cast(min(event_at) as date) as first_day
                 from {{ ref("customer_interactions") }}
                 union all
-                select min(signup_date) as first_day from {{ ref("stg_customers") }}
+                select min(signup_date) as first_day
+                from {{ ref("customers_enriched") }}
             ) as firsts
     )
 {%- endset -%}

@@ -1,10 +1,4 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('product_id', touched('products', 'product_id', 'product_id')) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
 {%- set tracked = [
     "category_id",

@@ -1,7 +1,5 @@
 with
-    orders as (
-        select * from {{ ref("fct_customer_orders") }} where customer_id is not null
-    ),
+    orders as (select * from {{ ref("fct_customer_orders") }}),
 
     months as (select month_start from {{ ref("dim_dates") }} group by month_start),
 

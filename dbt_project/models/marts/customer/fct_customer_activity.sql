@@ -1,10 +1,4 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('activity_date', touched_session_days()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
 {%- set changed = touched_session_days() %}
 

@@ -1,22 +1,12 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('coalesce(customer_id, 0)', 'select coalesce(customer_id, 0) from (' ~ touched_customers() ~ ') as customers') }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
-{%- set changed = touched_customers() %}
+{%- set changed = touched_customers_orders() %}
 
 with
     orders as (
-        select *
-        from {{ ref("orders") }}
-        {% if is_incremental() %}
-            where
-                coalesce(customer_id, 0)
-                in (select coalesce(customer_id, 0) from ({{ changed }}) as customers)
-        {% endif %}
+        select placed.*
+        from {{ ref("orders") }} as placed
+        {% if is_incremental() %} where placed.order_id in ({{ changed }}) {% endif %}
     ),
 
     items as (
@@ -38,7 +28,8 @@ with
             ) as order_number,
             lag(order_date) over (
                 partition by customer_id order by ordered_at, order_id
-            ) as previous_order_date
+            ) as previous_order_date,
+            customer_id <> {{ unknown() }} as is_numbered
         from orders
     ),
 
@@ -50,14 +41,24 @@ with
             numbered.order_date,
             numbered.ordered_at,
             numbered.order_status,
+            numbered.is_cancelled,
+            numbered.is_returned,
             numbered.payment_method,
-            numbered.order_number,
+            case
+                when numbered.is_numbered then numbered.order_number
+            end as order_number,
             cast(
-                {{
-                    dbt.datediff(
-                        "numbered.previous_order_date", "numbered.order_date", "day"
-                    )
-                }} as bigint
+                case
+                    when numbered.is_numbered
+                    then
+                        {{
+                            dbt.datediff(
+                                "numbered.previous_order_date",
+                                "numbered.order_date",
+                                "day",
+                            )
+                        }}
+                end as bigint
             ) as days_since_previous,
             coalesce(items.items, 0) as items,
             coalesce(items.units, 0) as units,

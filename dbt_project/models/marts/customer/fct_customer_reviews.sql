@@ -1,18 +1,12 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('review_id', touched_reviews()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
-{%- set changed = touched_reviews() %}
+{%- set touched = remade("fct_customer_reviews") %}
 
 with
     reviews as (
         select *
         from {{ ref("reviews_enriched") }}
-        {% if is_incremental() %} where review_id in ({{ changed }}) {% endif %}
+        {% if is_incremental() %} where {{ touched }} {% endif %}
     ),
 
     final as (

@@ -1,18 +1,12 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('session_date', touched_session_days()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
-{%- set changed = touched_session_days() %}
+{%- set touched = remade("fct_conversion_funnel") %}
 
 with
     sessions as (
         select *
         from {{ ref("sessions") }}
-        {% if is_incremental() %} where session_date in ({{ changed }}) {% endif %}
+        {% if is_incremental() %} where {{ touched }} {% endif %}
     ),
 
     counts as (

@@ -1,10 +1,23 @@
 {%- set recent = dbt.dateadd("day", -30, as_of()) %}
+{%- set days_on_sale = dbt.datediff(
+    "cast(products.launched_at as date)", as_of(), "day"
+) %}
 
 with
     products as (select * from {{ ref("products_enriched") }}),
 
+    -- those of no product's window are skipped: neither of the last 30 days nor after
+    -- the oldest count
     lines as (
-        select * from {{ ref("fct_order_details") }} where order_status <> 'Cancelled'
+        select *
+        from {{ ref("fct_order_details") }}
+        where
+            not is_cancelled
+            and ordered_at >= (
+                select
+                    least(coalesce(min(stock_counted_at), {{ recent }}), {{ recent }})
+                from products
+            )
     ),
 
     sold as (
@@ -38,14 +51,9 @@ with
                 - coalesce(sold.units_since_count, 0),
                 0
             ) as stock_on_hand,
-            {{
-                velocity(
-                    "coalesce(sold.units_30d, 0)",
-                    dbt.datediff(
-                        "cast(products.launched_at as date)", as_of(), "day"
-                    ),
-                )
-            }} as daily_velocity,
+            {{ velocity("coalesce(sold.units_30d, 0)", days_on_sale) }}
+            as daily_velocity,
+            coalesce({{ days_on_sale }} <= 30, false) as is_new,
             coalesce(products.is_active, true) as is_active,
             products.unit_cost
         from products

@@ -20,6 +20,7 @@ with
             orders.ordered_at,
             orders.order_status,
             orders.is_cancelled,
+            orders.is_returned,
             orders.is_cancelled or orders.is_returned as is_undone,
             orders.shipping_cost,
             sum(items.total_price) over (
@@ -55,6 +56,8 @@ with
             order_date,
             ordered_at,
             order_status,
+            is_cancelled,
+            is_returned,
             quantity,
             unit_price,
             total_price,

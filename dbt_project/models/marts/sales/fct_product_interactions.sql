@@ -1,10 +1,4 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('event_date', touched_event_days()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
 {%- set changed = touched_event_days() %}
 
@@ -13,7 +7,7 @@ with
         select *
         from {{ ref("customer_interactions") }}
         where
-            product_id is not null
+            product_id is not null and event_at is not null
             {% if is_incremental() %}
                 and event_date in ({{ changed }})
                 -- of the column as it is stored: the engine skips the days before

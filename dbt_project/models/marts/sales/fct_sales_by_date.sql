@@ -1,18 +1,12 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('order_date', touched_order_days()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
+
+{%- set touched = touched_calendar_days() %}
 
 with
     days as (
         select date_day
         from {{ ref("dim_dates") }}
-        {% if is_incremental() %}
-            where date_day not in (select order_date from {{ this }})
-        {% endif %}
+        {% if is_incremental() %} where date_day in ({{ touched }}) {% endif %}
     ),
 
     orders as (

@@ -1,18 +1,12 @@
-{{
-    config(
-        materialized="incremental",
-        incremental_strategy="append",
-        pre_hook="{{ forget('order_date', touched_order_days()) }}",
-    )
-}}
+{{ config(materialized="incremental", incremental_strategy="remake") }}
 
-{%- set changed = touched_order_days() %}
+{%- set touched = remade("fct_sales_by_region") %}
 
 with
     lines as (
         select *
         from {{ ref("fct_order_details") }}
-        {% if is_incremental() %} where order_date in ({{ changed }}) {% endif %}
+        {% if is_incremental() %} where {{ touched }} {% endif %}
     ),
 
     sales as (
