@@ -666,3 +666,15 @@ def test_every_model_is_documented_and_keyed(warehouse: Warehouse) -> None:
         if model["schema"] == "marts":
             assert model["contract"]["enforced"], key
             assert "holds" in tests[key], key
+
+
+def test_one_table_that_was_not_loaded_lately_is_stale(warehouse: Warehouse) -> None:
+    command = ("source", "freshness")
+    with warehouse.connect() as database:
+        database.execute("update raw._batches set loaded_at = now() at time zone 'UTC'")
+    assert {node.status for node in run(warehouse, *command).nodes} == {"pass"}
+    with warehouse.connect() as database:
+        database.execute("update raw._batches set loaded_at = loaded_at - interval 3 days where \"table\" = 'orders'")
+    with pytest.raises(TransformError, match="orders") as stale:
+        run(warehouse, *command)
+    assert [node.name for node in stale.value.nodes if node.status == "error"] == ["orders"]
