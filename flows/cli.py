@@ -13,7 +13,9 @@ from typing import Annotated, Any
 import cyclopts
 import pydantic
 from prefect import Flow
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import ParameterTypeError
+from prefect.logging.handlers import APILogWorker
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
@@ -25,6 +27,7 @@ from tasks.errors import ParameterError, PipelineError
 from tasks.transform import TransformReport
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
+_PATIENCE_SECONDS = 90
 
 
 def main(flow: Flow[..., Any], *, days: bool = False) -> None:
@@ -111,14 +114,18 @@ def _sentence(error: BaseException) -> str:
     """What is wrong, in one line."""
     if isinstance(error.__cause__, pydantic.ValidationError):
         reason = error.__cause__.errors()[0]
-        return f"{str(error).split('.')[0]}: {reason['msg']}."
+        return f"{str(error).split('. ')[0]}: {reason['msg']}."
     text = str(error).removeprefix("Flow run received invalid parameters:")
     return " ".join(line.strip(" -") for line in text.splitlines() if line.strip())
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Show what the tasks themselves say, one line each, instead of Prefect's own log; its server keeps everything."""
+    """Show what the tasks themselves say, one line each, instead of Prefect's own log; its server keeps everything.
+
+    What Prefect's workers still hold of logs and events is delivered in the end: at the end of the process they would
+    warn of it.
+    """
     root, runs = logging.getLogger(), logging.getLogger("prefect")
     before, ours = (
         root.handlers[:],
@@ -130,6 +137,8 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        for worker in (APILogWorker, EventsWorker):
+            worker.drain_all(timeout=_PATIENCE_SECONDS)
         runs.removeHandler(ours)
         root.handlers[:] = before
 

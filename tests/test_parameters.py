@@ -46,20 +46,22 @@ def load(through: date = THROUGH, **parameters: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        (lambda: load(scale=-1), "greater than 0"),
-        (lambda: load(scale="large"), "valid number"),
-        (lambda: load(seed=1.5), "valid integer"),
-        (lambda: load(stack=""), "at least 1 character"),
-        (lambda: daily_increment(NEXT, max_bad=2), "less than or equal to 1"),
-        (lambda: daily_increment("tomorrow"), "valid date"),
-        (lambda: transform(observability="all"), "'summary' or 'nodes'"),
+        (lambda: load(scale=-1), r"scale: Input should be greater than or equal to 0\.000001"),
+        (lambda: load(scale=1_001), r"scale: Input should be less than or equal to 1000"),
+        (lambda: load(scale="large"), r"scale: Input should be a valid number.*"),
+        (lambda: load(seed=1.5), r"seed: Input should be a valid integer.*"),
+        (lambda: load(stack=""), r"stack: String should have at least 1 character"),
+        (lambda: daily_increment(NEXT, max_bad=2), r"max_bad: Input should be less than or equal to 1"),
+        (lambda: daily_increment("tomorrow"), r"day: Input should be a valid date.*"),
+        (lambda: transform(observability="all"), r"observability: Input should be 'summary' or 'nodes'"),
     ],
 )
 def test_value_that_does_not_fit_is_refused_before_anything_runs(
     home: Path, call: Callable[[], Any], reason: str
 ) -> None:
-    with pytest.raises(ParameterTypeError, match=reason):
+    with pytest.raises(ParameterTypeError) as refusal:
         call()
+    assert re.fullmatch(f"Flow run received invalid parameters:\n - {reason}", str(refusal.value))
     assert not home.exists()
 
 
@@ -163,6 +165,7 @@ def test_help_names_every_parameter(unchanged: Stack) -> None:
         "daily_increment": "day stack generate max-bad from to",
         "transform": "stack as-of full-refresh select observability",
         "status": "stack days full",
+        "demo": "scale",
     }
     running = {name: started(unchanged, name, "--help") for name in commands}
     for name, process in running.items():
@@ -173,7 +176,8 @@ def test_help_names_every_parameter(unchanged: Stack) -> None:
 
 def test_command_line_refuses_in_one_sentence(unchanged: Stack) -> None:
     refused = {
-        ("historical_load", "--scale", "-1"): "greater than 0",
+        ("historical_load", "--scale", "-1"): 'Invalid value "-1.0" for --scale: Input should be greater than or equal',
+        ("demo", "--scale", "2000"): 'Invalid value "2000.0" for --scale: Input should be less than or equal to 1000.',
         ("daily_increment", "--day", "tomorrow"): "tomorrow",
         ("daily_increment", "--from", "2025-01-02", "--to", "2025-01-01"): "--to that is not before --from",
         ("daily_increment", "--day", "2024-12-31"): "part of the historical load",
@@ -186,6 +190,18 @@ def test_command_line_refuses_in_one_sentence(unchanged: Stack) -> None:
         assert status == 1, command
         assert re.fullmatch(r"Error: [^\n]*\.?\n", out), (command, out)
         assert refused[command] in out
+
+
+def test_events_that_are_still_to_be_delivered_are_no_warning(home: Path) -> None:
+    program = """
+from prefect.events import emit_event
+from flows.cli import quiet
+with quiet():
+    for n in range(200):
+        emit_event(event="ecommerce.test", resource={"prefect.resource.id": f"ecommerce.test.{n}"})
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_failed_run_ends_in_one_sentence(shop: Stack) -> None:

@@ -17,8 +17,8 @@ from tasks.shop.world import MILLION, World
 from tasks.tables import TABLES
 from tasks.window import Window
 
-LARGEST_SCALE = 1000
-"""Above it the cumulative counts of a few decades would leave 64 bits."""
+SMALLEST_SCALE, LARGEST_SCALE = 1 / MILLION, 1000
+"""Counts are scaled in millionths; above the largest, the cumulative counts of a few decades would leave 64 bits."""
 
 SNAPSHOTS: Mapping[str, Callable[[World, Window, int, int], pa.Table]] = MappingProxyType(
     {
@@ -58,8 +58,8 @@ class Shop:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 / MILLION <= self.scale <= LARGEST_SCALE:
-            raise ParameterError(f"scale must lie between {1 / MILLION:f} and {LARGEST_SCALE}, not {self.scale}")
+        if not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
+            raise ParameterError(f"scale must lie between {SMALLEST_SCALE:f} and {LARGEST_SCALE}, not {self.scale}")
 
     def snapshot(self, table: str, window: Window, as_of: date, share: int = 0, shares: int = 1) -> pa.Table:
         """The records whose latest change, as of the midnight that begins `as_of`, falls in `window`.
