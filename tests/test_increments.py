@@ -225,8 +225,8 @@ def test_snowflake_replaces_rows_in_one_transaction(tmp_path: Path) -> None:
     command = ["compile", "--inline", sql, "--no-introspect", "--no-populate-cache"]
     report = dbt.run_dbt(command, home=tmp_path, environment=ENVIRONMENT, variables={}, target="snowflake")
     (compiled,) = (report.target / "compiled").rglob("inline_query")
-    written = " ".join(compiled.read_text().split())
-    assert written == "begin; delete from t; insert into t select 1; commit;"
+    said = " ".join(compiled.read_text().split())
+    assert said == "begin; delete from t; insert into t select 1; commit;"
 
 
 def test_cut_ends_where_no_table_lacks_a_day(tmp_path: Path) -> None:
