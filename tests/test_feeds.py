@@ -3,9 +3,7 @@
 
 import gzip
 import json
-import math
-import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
@@ -19,19 +17,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import FeedError
-from tasks.lake import feed_blocks, paths
-from tasks.lake.checks import Bad, Checked, check_columns, check_records, check_rows
+from tasks.lake import feed_blocks, json_document, paths
+from tasks.lake.checks import Checked, check_columns, check_records, check_rows
 from tasks.lake.feed_blocks import Block
 from tasks.lake.feeds import _at_once, _one_by_one, landed, read_feed, write_feed
-from tasks.lake.store import LocalLake, Stored
+from tasks.lake.store import LocalLake
 from tasks.lake.versions import digest_of, version_of
-from tasks.tables import TABLES, Table
+from tasks.tables import TABLES, Home, Table
 from tasks.window import Window
+from tests.feeds import (
+    AS_OF,
+    COMPRESSIONS,
+    DAY,
+    FORMS,
+    ORDERS,
+    PACKINGS,
+    Pack,
+    Record,
+    array,
+    enveloped,
+    land,
+    lines,
+    order,
+    take,
+    zstd,
+)  # fmt: skip
 
-DAY = date(2025, 1, 31)
-AS_OF = DAY + timedelta(1)
-ORDERS, PRODUCTS, CUSTOMERS, EVENTS = (TABLES[name] for name in ("orders", "products", "customers", "interactions"))
-NO_COMPRESSION = bytes
+CUSTOMERS, PRODUCTS, EVENTS = (TABLES[name] for name in ("customers", "products", "interactions"))
 
 
 @pytest.fixture
@@ -39,33 +51,10 @@ def lake(tmp_path: Path) -> LocalLake:
     return LocalLake(tmp_path / "lake")
 
 
-def order(order_id: int, **values: Any) -> dict[str, Any]:
-    changed = {"status": "Shipped", "total_amount": 12.5, "updated_at": "2025-01-30T12:34:56.123456Z"}
-    return {"order_id": order_id, "customer_id": 7, **changed, **values}
-
-
-def lines(*records: dict[str, Any] | str | bytes) -> bytes:
-    texts = (r if isinstance(r, bytes) else (r if isinstance(r, str) else json.dumps(r)).encode() for r in records)
-    return b"".join(text + b"\n" for text in texts)
-
-
-def zstd(data: bytes) -> bytes:
-    return pa.Codec("zstd").compress(data, asbytes=True)  # type: ignore[no-any-return]
-
-
-def land(lake: LocalLake, data: bytes, name: str = "feed.json", table: Table = ORDERS) -> Stored:
-    path = f"{paths.landing(table.name, DAY)}/{name}"
-    lake.write(path, data)
-    return next(stored for stored in lake.files(paths.landing(table.name, DAY)) if stored.path == path)
-
-
-def take(lake: LocalLake, data: bytes, table: Table = ORDERS) -> tuple[pa.Table, list[Bad]]:
-    blocks = list(read_feed(lake, table, land(lake, data, table=table), AS_OF))
-    for block in blocks:
-        assert block.read == block.records.num_rows + len(block.bad)
-    empty = [check_records(table, [], AS_OF).records]
-    records = pa.concat_tables(empty + [block.records for block in blocks], promote_options="default")
-    return records, [bad for block in blocks for bad in block.bad]
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> LocalLake:
+    """A lake for many examples of one property."""
+    return LocalLake(tmp_path_factory.mktemp("lake"))
 
 
 # --- written and read back ---
@@ -138,29 +127,37 @@ def test_landed_finds_what_no_batch_has_taken(lake: LocalLake) -> None:
 # --- forms ---
 
 
-def wrapped(*records: dict[str, Any]) -> bytes:
-    return json.dumps(
-        {"metadata": {"rows": len(records), "data": [1]}, "data": records, "more": None}, indent=2
-    ).encode()
+def pretty(*records: Any) -> bytes:
+    return json.dumps({"metadata": {"rows": len(records)}, "data": records, "more": None}, indent=2).encode()
 
 
-FORMS = {
-    "lines": lines,
+UNUSUAL: dict[str, Pack] = {
     "lines without a last line break": lambda *records: lines(*records)[:-1],
     "lines of another system": lambda *records: lines(*records).replace(b"\n", b"\r\n"),
+    "lines of an old system": lambda *records: lines(*records).replace(b"\n", b"\r"),
+    "lines of both": lambda *records: lines(*records).replace(b"\n", b"\r", 2),
     "lines with empty ones": lambda *records: b"\n \n" + lines(*records).replace(b"\n", b"\n\n"),
-    "array": lambda *records: json.dumps(records).encode(),
+    "lines with spaces": lambda *records: lines(*records).replace(b"\n", b" \t\n ") + b"\n \t",
+    "lines of files that were joined": lambda *records: lines(*records).replace(b"\n", b"\n\xef\xbb\xbf", 3),
     "array over many lines": lambda *records: json.dumps(records, indent=3).encode(),
-    "object": lambda *records: json.dumps({"data": records}).encode(),
-    "object with metadata": wrapped,
+    "object over many lines": pretty,
+    "object of data alone": lambda *records: b'{"data": ' + array(*records) + b"}",
+    "object with names of columns": lambda *records: b'{"status": "ok", "customer_id": 7, ' + enveloped(*records)[1:],
+    "object that ends with much": lambda *records: enveloped(*records)[:-1] + b', "m": "' + b"x" * 9_000 + b'"}',
+    "object that begins with much": lambda *records: b'{"m": "' + b"x" * 9_000 + b'", ' + enveloped(*records)[1:],
+    "object with much in pieces": lambda *records: (
+        b"{" + b"".join(b'"m%d": [%s1], ' % (n, b"0.5, " * 300) for n in range(9)) + enveloped(*records)[1:]
+    ),
+    "object with a bare tab": lambda *records: b'{"a\tb": "c\td", ' + enveloped(*records)[1:],
+    "object with data of two kinds": lambda *records: b'{"data": null, ' + enveloped(*records)[1:],
 }
 
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["", "bom"])
-@pytest.mark.parametrize("compress", [NO_COMPRESSION, gzip.compress, zstd])
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("compress", COMPRESSIONS.values(), ids=COMPRESSIONS)
+@pytest.mark.parametrize("form", [*FORMS.values(), *UNUSUAL.values()], ids=[*FORMS, *UNUSUAL])
 def test_every_form_and_compression_gives_the_same_records(
-    lake: LocalLake, form: Any, compress: Any, bom: bytes
+    lake: LocalLake, form: Pack, compress: Any, bom: bytes
 ) -> None:
     wanted = [order(n, status=f"ä{n}") for n in range(50)]
     records, bad = take(lake, compress(bom + form(*wanted)))
@@ -169,15 +166,27 @@ def test_every_form_and_compression_gives_the_same_records(
     assert records["_version"].equals(take(lake, lines(*wanted))[0]["_version"])
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.fixture
+def in_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Reads and blocks of so many bytes, and records of at most 10,000."""
+
+    def set_sizes(size: int) -> None:
+        for module in (json_document, feed_blocks):
+            monkeypatch.setattr(module, "READ_BYTES", size)
+            monkeypatch.setattr(module, "RECORD_BYTES", 10_000)
+        monkeypatch.setattr(feed_blocks, "BLOCK_BYTES", size)
+
+    return set_sizes
+
+
+@pytest.mark.parametrize("form", [*FORMS.values(), *UNUSUAL.values()], ids=[*FORMS, *UNUSUAL])
 @pytest.mark.parametrize("size", [1, 5, 64, 1000])
 def test_blocks_of_any_size_give_the_same_records(
-    lake: LocalLake, form: Any, size: int, monkeypatch: pytest.MonkeyPatch
+    lake: LocalLake, form: Pack, size: int, in_steps: Callable[[int], None]
 ) -> None:
     wanted = [order(n, status="ä" * n) for n in range(12)]
     whole, _ = take(lake, form(*wanted))
-    monkeypatch.setattr(feed_blocks, "_READ_BYTES", max(size, 700))  # what is there before the data must fit in
-    monkeypatch.setattr(feed_blocks, "BLOCK_BYTES", size)
+    in_steps(size)
     blocks, bad = take(lake, form(*wanted))
     assert not bad
     assert blocks.equals(whole)
@@ -201,220 +210,106 @@ def test_a_record_with_a_column_named_data_is_a_record(lake: LocalLake) -> None:
     assert records["data"].to_pylist() == ["[1, 2.5]"]
 
 
-def test_compression_is_told_by_content_not_by_name(lake: LocalLake) -> None:
-    for name, data in {
-        "a.zst": gzip.compress(lines(order(1))),
-        "b.gz": lines(order(1)),
-        "c.json": zstd(lines(order(1))),
-    }.items():
-        (checked,) = read_feed(lake, ORDERS, land(lake, data, name), AS_OF)
-        assert checked.records.num_rows == 1
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_parts_compressed_one_by_one_and_put_together_are_all_read(lake: LocalLake, compress: Any) -> None:
+    data = lines(order(1), order(2))
+    for cut in (len(data) // 2, len(data) // 3, len(data)):
+        records, _ = take(lake, compress(data[:cut]) + compress(data[cut:]))
+        assert records["order_id"].to_pylist() == [1, 2]
 
 
-def test_parts_compressed_one_by_one_and_put_together_are_all_read(lake: LocalLake) -> None:
-    records, _ = take(lake, gzip.compress(lines(order(1))) + gzip.compress(lines(order(2))))
-    assert records["order_id"].to_pylist() == [1, 2]
+# --- a bad record, or no feed of the table ---
+
+BAD_LINES = [
+    '{"customer_id": 1}', '{"data": [1, 2]}', '{"data": null}', '{"records": []}', "{}", "null", "17", "\0", "{",
+    '{"customer_id": 1,', '{"status": "Ship', '{"status": ["Ship', '{"status": [', '{"a\tb": 1}', "order_id,status",
+    "\xa0", '{"order_id": 1} {"order_id": 2}', '{"status": "' + "x" * 9_000 + '"}', b'{"status": "caf\xe9"}',
+]  # fmt: skip
 
 
-# --- damaged files ---
+@pytest.mark.parametrize("size", [64, 4 << 20])
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_line_is_a_bad_record_wherever_it_is(
+    lake: LocalLake, line: str | bytes, size: int, in_steps: Callable[[int], None]
+) -> None:
+    in_steps(size)
+    for place in range(3):
+        feed = [order(0), order(1)]
+        feed.insert(place, line)
+        records, bad = take(lake, lines(*feed))
+        assert records["order_id"].to_pylist() == [0, 1]
+        assert [one.position for one in bad] == [place + 1]
 
-LONG = lines(*(order(n, status=f"{math.sin(n)}") for n in range(2000)))
-DAMAGED = {
-    "empty": b"",
-    "only space": b" \n\n ",
-    "only a byte order mark": b"\xef\xbb\xbf",
-    "compressed nothing": gzip.compress(b""),
-    "gzip cut off": gzip.compress(LONG)[:-9],
-    "gzip cut in half": gzip.compress(LONG)[:9000],
-    "zstd cut off": zstd(LONG)[:-1],
-    "zstd cut in half": zstd(LONG)[:9000],
-    "gzip and something": gzip.compress(LONG) + b"something",
-    "zstd header alone": b"\x28\xb5\x2f\xfd",
-    "last line cut off": lines(order(1), order(2))[:-9],
-    "array cut off": json.dumps([order(1), order(2)]).encode()[:-9],
-    "array never closed": json.dumps([order(1), order(2)]).encode()[:-1],
-    "array with a gap": b'[{"order_id": 1},, {"order_id": 2}]',
-    "array with a missing comma": b'[{"order_id": 1} {"order_id": 2}]',
-    "array and something": b'[{"order_id": 1}] something',
-    "object cut off": json.dumps({"data": [order(1), order(2)]}).encode()[:-9],
-    "object never closed": b'{"data": [{"order_id": 1}]',
-    "object with data twice": b'{"data": [{"order_id": 1}], "data": []}',
-    "not JSON": b"order_id,status\n1,Shipped\n",
-    "a web page": b"<html><body>503 Service Unavailable</body></html>",
-    "UTF-16": json.dumps(order(1)).encode("utf-16"),
-    "bzip2": b"BZh91AY&SY",
-    "zip": b"PK\x03\x04\x14\x00\x00",
-    "Parquet": b"PAR1\x15\x04\x15",
-    "binary": bytes(range(256)),
+
+RECORDS = array(*(order(n) for n in range(30))).replace(b"\n", b"")
+FOREIGN = {
+    "another name": (
+        b'{"records": %s}' % RECORDS,
+        "no feed of orders: record 1 has 'records', and none .* has order_id",
+    ),
+    "another name in lines": (lines(*[b'{"records": %s}' % RECORDS] * 3), "record 1 has 'records', and none"),
+    "another name, a record to a line": (
+        b'{"records": [\n{"order_id": 1},\n{"order_id": 2}\n]}\n',
+        "an object over several lines, of 'records'",
+    ),
+    "a name in capitals": (b'{"n": 30, "Data": %s}' % RECORDS, "record 1 has 'n', 'Data', and none"),
+    "an error": (b'{"error": "rate limit", "code": 429}\n', "record 1 has 'error', 'code', and none"),
+    "an object of nothing": (b"{}", "record 1 has nothing, and none"),
+    "data that is null": (b'{"data": null}', "record 1 has 'data', and none"),
+    "data that is an object": (b'{"data": {"orders": %s}}\n' % RECORDS, "record 1 has 'data', and"),
+    "objects by key": (b'{"1": {"order_id": 1}, "2": {"order_id": 2}}', "record 1 has '1', '2', and none"),
+    "many names": (json.dumps(dict.fromkeys(map(str, range(99)))).encode(), "has '0', .*, '9', and none"),
+    "another table": (
+        lines(*[{"customer_id": 1, "email": "a@b"}] * 9),
+        "record 1 has 'customer_id', 'email', and none",
+    ),
+    "another table in an array": (array({"customer_id": 1}), "record 1 has 'customer_id', and none"),
+    "numbers": (b"[1, 2]", "record 1 is bad .1 is no record, expected a JSON object., and none"),
+    "no line breaks": (lines(order(1), order(2)).replace(b"\n", b"") + b"\n", "record 1 is bad .not JSON: Extra data"),
+    "a record over several lines": (json.dumps(order(1), indent=1).encode() + b"\n", "record 1 is bad .not JSON"),
+    "data in data": (b'{"data": [{"data": %s}]}' % RECORDS, "more records within record 1"),
+    "an array of arrays": (b"[%s, %s]" % (RECORDS, RECORDS), "more records within record 1"),
+    "an array after a record": (lines(order(99), RECORDS), "more records within record 2"),
+    "an object after a record": (lines(order(99), b'{"data": [{"order_id": 1}]}'), "more records within record 2"),
+    "two objects": (lines(*[b'{"data": [{"order_id": 1}]}'] * 2), "more records within record 1"),
+    "data in a record": (lines(order(99), order(98, data=[order(1)])), "more records within record 2"),
+    "data in a bad record": (lines(order(99), order(9.5, data=[order(1)])), "more records within record 2"),
+    "data before a key": (b'{"data": [{"order_id": 1}], "ORDER_ID": 98}', "more records within record 1"),
 }
 
 
-@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_file_is_refused_by_name(lake: LocalLake, data: bytes) -> None:
-    with pytest.raises(FeedError, match=r"landing/orders/2025-01-31/feed\.json .*deliver"):
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_feed_of_another_form_or_table_is_refused_and_not_taken_for_a_bad_record(lake: LocalLake, case: str) -> None:
+    data, reason = FOREIGN[case]
+    with pytest.raises(FeedError, match=rf"landing/orders/2025-01-31/feed\.json .*{reason}.* deliver JSON Lines"):
         take(lake, data)
 
 
-@pytest.mark.parametrize("cut", range(1, 90))
-def test_an_array_cut_anywhere_is_refused(lake: LocalLake, cut: int) -> None:
-    data = json.dumps([{"order_id": 1, "status": "ä\\"}, {"order_id": 20}], ensure_ascii=False).encode()
-    with pytest.raises(FeedError):
-        take(lake, data[: cut % len(data)])
-
-
-def test_what_came_before_the_damage_was_handed_out(lake: LocalLake) -> None:
-    blocks: Iterator[Checked] = read_feed(lake, ORDERS, land(lake, lines(order(1)) + b'{"order_id": 2, "sta'), AS_OF)
-    assert next(blocks).records["order_id"].to_pylist() == [1]
-    with pytest.raises(FeedError, match="cut off in line 2"):
-        next(blocks)
-
-
-# --- bad records ---
-
-BAD = {
-    "fraction in a key": ('{"order_id": 1.7}', "order_id is 1.7, expected a whole number"),
-    "fraction in an integer": ('{"order_id": 1, "customer_id": 2.5}', "customer_id is 2.5"),
-    "three decimals": ('{"order_id": 1, "total_amount": 12.345}', "total_amount is 12.345, expected .* 2 decimals"),
-    "hidden decimals": ('{"order_id": 1, "total_amount": 0.1000000000000000000001}', "total_amount is 0.10"),
-    "1e400": ('{"order_id": 1, "total_amount": 1e400}', r"total_amount is 1E\+400"),
-    "1e-400": ('{"order_id": 1, "total_amount": 1e-400}', "total_amount is 1E-400"),
-    "1e400 in a key": ('{"order_id": 1e400}', r"order_id is 1E\+400"),
-    "an exponent beyond measure": ('{"order_id": 1e99999999999999999999}', "not JSON"),
-    "NaN": ('{"order_id": 1, "total_amount": NaN}', "total_amount is NaN"),
-    "NaN in a key": ('{"order_id": NaN}', "order_id is NaN"),
-    "infinity": ('{"order_id": 1, "shipping_cost": -Infinity}', "shipping_cost is -Infinity"),
-    "NaN as text": ('{"order_id": 1, "total_amount": "NaN"}', "total_amount is 'NaN'"),
-    "key beyond 64 bits": ('{"order_id": 9223372036854775808}', "order_id is 9223372036854775808"),
-    "integer of 5000 digits": ('{"order_id": 1, "customer_id": ' + "9" * 5000 + "}", "not JSON|customer_id is 999"),
-    "money too large": ('{"order_id": 1, "total_amount": 10000000000.00}', "total_amount is 10000000000.00"),
-    "text in a key": ('{"order_id": "one"}', "order_id is 'one'"),
-    "true in a key": ('{"order_id": true}', "order_id is True"),
-    "number in a text": ('{"order_id": 1, "status": 5}', "status is 5, expected text"),
-    "list in a text": ('{"order_id": 1, "status": ["a"]}', "status is .*expected text"),
-    "object in money": ('{"order_id": 1, "total_amount": {"a": 1}}', "total_amount is .*expected a number"),
-    "no instant": ('{"order_id": 1, "updated_at": "yesterday"}', "updated_at is 'yesterday', expected an instant"),
-    "a day that never was": ('{"order_id": 1, "updated_at": "2025-02-30T00:00:00Z"}', "updated_at is '2025-02-30"),
-    "a year 0": ('{"order_id": 1, "updated_at": "0000-01-01T00:00:00Z"}', "updated_at is '0000-01-01"),
-    "a number as instant": ('{"order_id": 1, "updated_at": 1738240496}', "updated_at is 1738240496"),
-    "another instant": ('{"order_id": 1, "order_date": "30.01.2025"}', r"order_date is '30\.01\.2025'"),
-    "two days ahead": ('{"order_id": 1, "updated_at": "2025-02-02T00:00:00.000001Z"}', "changed at 2025-02-02"),
-    "no key": ('{"customer_id": 1}', "order_id is missing"),
-    "key is null": ('{"order_id": null, "customer_id": 1}', "order_id is missing"),
-    "no columns": ("{}", "order_id is missing"),
-    "column twice": ('{"order_id": 1, "status": "a", "status": "a"}', "'status' is there more than once"),
-    "key twice": ('{"order_id": 1, "order_id": 2}', "'order_id' is there more than once"),
-    "column twice but for case": ('{"order_id": 1, "Status": "a", "status": "b"}', "status is there more than once"),
-    "NUL": ('{"order_id": 1, "status": "a\\u0000b"}', "status is .*without NUL"),
-    "NUL byte": (b'{"order_id": 1, "status": "a\0b"}', "not JSON"),
-    "NUL in an unknown column": ('{"order_id": 1, "note": "a\\u0000"}', "note is "),
-    "NUL in a name": ('{"order_id": 1, "no\\u0000te": 1}', "no name for a column"),
-    "nameless column": ('{"order_id": 1, "": 1}', "no name for a column"),
-    "half a character": ('{"order_id": 1, "status": "\\ud83d"}', "status is .*broken"),
-    "not UTF-8": (b'{"order_id": 1, "status": "caf\xe9"}', "not UTF-8: byte 31 is 0xe9|status is .*broken"),
-    "bare tab": (b'{"order_id": 1, "status": "a\tb"}', "not JSON: Invalid control character"),
-    "not JSON": ("{order_id: 1}", "not JSON"),
-    "trailing comma": ('{"order_id": 1,}', "not JSON"),
-    "two on a line": ('{"order_id": 1} {"order_id": 2}', "not JSON: Extra data"),
-    "cut short": ('{"order_id": 1, "status": "Ship', "not JSON"),
-    "null": ("null", "no record, expected a JSON object"),
-    "a number": ("17", "no record, expected a JSON object"),
-    "an array": ('[{"order_id": 1}]', "no record, expected a JSON object"),
-    "too deep": ("{" + '"a":{' * 100_000 + "}" * 100_001, "not JSON"),
-}
-NO_ELEMENT = {"not JSON", "trailing comma", "two on a line", "cut short", "too deep"}
-
-
-def reason_of(bad: list[Bad]) -> str:
-    (one,) = bad
-    return one.reason
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_line_is_kept_aside_and_its_neighbours_are_taken(lake: LocalLake, case: str) -> None:
-    record, reason = BAD[case]
-    records, bad = take(lake, lines(order(11), record, order(12)))
-    assert records["order_id"].to_pylist() == [11, 12]
-    assert records["_position"].to_pylist() == [1, 3]
-    assert [one.position for one in bad] == [2]
-    assert re.search(reason, bad[0].reason), bad[0].reason
-    text = record if isinstance(record, str) else record.decode(errors="replace")
-    assert bad[0].record == text[: 64 << 10]
-
-
-@pytest.mark.parametrize("case", BAD.keys() - NO_ELEMENT)
-def test_a_bad_element_is_kept_aside_and_its_neighbours_are_taken(lake: LocalLake, case: str) -> None:
-    record, _ = BAD[case]
-    raw = record if isinstance(record, bytes) else record.encode()
-    records, bad = take(lake, b"[" + b",\n".join((json.dumps(order(11)).encode(), raw, b'{"order_id":12}')) + b"]")
-    assert records["order_id"].to_pylist() == [11, 12]
-    assert [one.position for one in bad] == [2]
-
-
-def test_a_line_break_inside_a_text_spoils_one_element_only(lake: LocalLake) -> None:
-    records, bad = take(lake, b'[{"order_id": 1, "status": "a\nb"}, {"order_id": 2}]')
-    assert records["order_id"].to_pylist() == [2]
-    assert "not JSON" in reason_of(bad)
-
-
-def test_two_records_on_a_line_are_not_made_up_for_by_an_empty_one(lake: LocalLake) -> None:
-    records, bad = take(lake, b'{"order_id": 1} {"order_id": 2}\n\n{"order_id": 3}\n')
-    assert records["order_id"].to_pylist() == [3]
-    assert "Extra data" in reason_of(bad)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
-def test_a_number_that_ends_with_a_block_is_read_whole(
-    lake: LocalLake, size: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (
+            b"{%s}" % b", ".join(b'"m%d": "%s"' % (n, b"x" * 2000) for n in range(9)),
+            "of 'm0', .*, 'm8', without an array",
+        ),
+        (b'{"metadata": "%s", "data": []}' % (b"x" * 30_000), "line 1 is longer than"),
+        (b'{"data": [{"order_id": 1}, {"status": "%s"}]}' % (b"x" * 30_000), "a value of more than .* after record 1"),
+        (
+            b'{"data": [{"order_id": 1}, {"status": "%s"}], "order_id": 2}' % (b"x" * 5000),
+            "has 'order_id' after its data",
+        ),
+    ],
+    ids=["members", "one member", "a record", "a key after data"],
+)
+def test_an_object_that_is_larger_than_what_is_read_at_once_is_refused_alike(
+    lake: LocalLake, data: bytes, reason: str, in_steps: Callable[[int], None]
 ) -> None:
-    monkeypatch.setattr(feed_blocks, "_READ_BYTES", size)
-    _, bad = take(lake, b"[1234, 5678, 91011]")
-    assert [one.record for one in bad] == ["1234", "5678", "91011"]
+    in_steps(1000)
+    with pytest.raises(FeedError, match=rf"feed\.json .*{reason}.*deliver"):
+        take(lake, data)
 
 
-def test_nothing_is_lost_among_many_bad_ones(lake: LocalLake) -> None:
-    texts = [text if isinstance(text, bytes) else text.encode() for text, _ in BAD.values()]
-    feed = b"".join(lines(order(n)) + text + b"\n" for n, text in enumerate(texts))
-    records, bad = take(lake, feed)
-    assert records["order_id"].to_pylist() == list(range(len(texts)))
-    assert [one.position for one in bad] == list(range(2, 2 * len(texts) + 1, 2))
-
-
-# --- good records that look unusual ---
-
-GOOD = {
-    "whole number with a point": ({"customer_id": "5.0"}, "customer_id", 5),
-    "whole number with an exponent": ({"customer_id": "5e2"}, "customer_id", 500),
-    "number as text": ({"customer_id": '"5"'}, "customer_id", 5),
-    "largest integer": ({"customer_id": "9223372036854775807"}, "customer_id", 2**63 - 1),
-    "smallest integer": ({"customer_id": "-9223372036854775808"}, "customer_id", -(2**63)),
-    "money without decimals": ({"total_amount": "5"}, "total_amount", Decimal(5)),
-    "money with an exponent": ({"total_amount": "1.5e1"}, "total_amount", Decimal(15)),
-    "money with noughts": ({"total_amount": "1.23000"}, "total_amount", Decimal("1.23")),
-    "money as text": ({"total_amount": '"1.23"'}, "total_amount", Decimal("1.23")),
-    "most money": ({"total_amount": "9999999999.99"}, "total_amount", Decimal("9999999999.99")),
-    "money that no binary float has": ({"total_amount": "4503599627.37"}, "total_amount", Decimal("4503599627.37")),
-    "null": ({"total_amount": "null"}, "total_amount", None),
-    "empty text": ({"status": '""'}, "status", ""),
-    "an escaped character": ({"status": '"\\ud83d\\ude00"'}, "status", "😀"),
-    "instant without zone": ({"order_date": '"2025-01-30T10:00:00"'}, "order_date", "2025-01-30T10:00:00"),
-    "instant with an offset": ({"order_date": '"2025-01-30 10:00+01"'}, "order_date", "2025-01-30 10:00+01"),
-    "a day as instant": ({"order_date": '"2025-01-30"'}, "order_date", "2025-01-30"),
-    "name in capitals": ({"STATUS": '"Shipped"'}, "status", "Shipped"),
-    "unknown text": ({"note": '"a"'}, "note", "a"),
-    "unknown number": ({"note": "1.50"}, "note", "1.50"),
-    "unknown object": ({"note": '{"b": [1, 2.50, null, "ä"]}'}, "note", '{"b": [1, 2.50, null, "ä"]}'),
-    "unknown column in capitals": ({"Note": '"a"'}, "note", "a"),
-    "a name that is the pipeline's": ({"_version": '"3"'}, "source_version", "3"),
-}
-
-
-@pytest.mark.parametrize("case", GOOD)
-def test_an_unusual_good_record_is_taken_exactly(lake: LocalLake, case: str) -> None:
-    values, column, expected = GOOD[case]
-    text = ", ".join(f'"{name}": {value}' for name, value in values.items())
-    records, bad = take(lake, f'{{"order_id": 3, {text}}}\n'.encode())
-    assert bad == []
-    assert records[column].to_pylist() == [expected]
+# --- what a record becomes ---
 
 
 @pytest.mark.parametrize(
@@ -445,14 +340,6 @@ def test_columns_that_are_missing_are_null_and_unknown_ones_are_named(lake: Loca
     assert checked.records.column_names[-5:] == ["beta", "zeta", "_cursor", "_version", "_position"]
     assert checked.records["zeta"].to_pylist() == [None, "1", None]
     assert checked.records["status"].null_count == 3
-
-
-def test_a_text_of_five_megabytes_is_taken(lake: LocalLake) -> None:
-    text = "ä" * 2_500_000
-    for form in (FORMS["lines"], FORMS["array"]):
-        records, bad = take(lake, form(order(1), order(2, status=text), order(3)))
-        assert bad == []
-        assert records["status"].to_pylist()[1] == text
 
 
 def test_weights_have_three_decimals_and_booleans_are_true_or_false(lake: LocalLake) -> None:
@@ -494,9 +381,9 @@ TIDY = st.fixed_dictionaries(
 )
 
 
-def both_ways(text: bytes) -> tuple[Checked | None, Checked]:
+def both_ways(text: bytes, table: Table = ORDERS) -> tuple[Checked | None, Checked]:
     block = Block(text, 1)
-    return _at_once(ORDERS, block, (), AS_OF), check_records(ORDERS, _one_by_one(block), AS_OF)
+    return _at_once(table, block, (), AS_OF), check_records(table, _one_by_one(block), AS_OF)
 
 
 @settings(max_examples=150, deadline=None)
@@ -529,6 +416,101 @@ def test_spoiled_bytes_are_never_taken_for_something_else(edits: list[tuple[int,
     fast, slow = both_ways(bytes(text))
     if fast is not None:
         assert_same(fast, slow)
+
+
+DAYS = ["0001-01-01", "1969-12-31", "2024-02-29", "2025-01-30", "2025-02-02", "2025-02-29", "9999-12-31", "10000-01-01"]
+TIMES = [
+    "",
+    "T10:00",
+    " 10:00:00.1",
+    "T23:59:59.123456",
+    "T10:00:00.1234567",
+    "T10:00:00.",
+    "T23:59:60",
+    "T24:00:00",
+    "T10",
+]
+ZONES = ["", "Z", "z", "+00:00", "-00:00", "+14:00", "-14", "+2359", "-24:00", " UTC"]
+NUMBERS = [
+    "0",
+    "-0",
+    "1.0",
+    "0.10",
+    "0.125",
+    "0.1250",
+    "1e2",
+    "1E-2",
+    "-0.00",
+    "0e400",
+    "1e400",
+    "01",
+    ".1",
+    "1.",
+    "NaN",
+]
+NUMBERS += [
+    "9223372036854775807",
+    "9223372036854775808",
+    "9999999999.99",
+    "9999999999.990",
+    "10000000000",
+    "0." + "1" * 40,
+]
+WORDS = ["a", "", "\\u0000", "\\ud83d", "\\ud83d\\ude00", "\\x", "\\/", "é", "\ufeff", "\u2028", "\t", "true", "null"]
+TOKENS = st.one_of(
+    st.sampled_from([*NUMBERS, "null", "true", "false", "True", "[]", "{}", "[1]", "tru"]),
+    st.sampled_from([*WORDS, *NUMBERS]).map(lambda word: f'"{word}"'),
+    st.tuples(st.sampled_from(DAYS), st.sampled_from(TIMES), st.sampled_from(ZONES)).map(lambda i: f'"{"".join(i)}"'),
+)
+FEED_TABLES = [table for table in TABLES.values() if table.home is Home.JSON]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(FEED_TABLES), st.data())
+def test_the_fast_way_agrees_on_every_token_in_every_column(table: Table, data: st.DataObject) -> None:
+    names = st.sampled_from(table.history_schema.names[1:])
+    members = data.draw(st.lists(st.dictionaries(names, TOKENS, max_size=3), min_size=1, max_size=2))
+    texts = (", ".join(f'"{name}": {token}' for name, token in one.items()) for one in members)
+    feed = [f'{{"{table.key}": {n}{", " * bool(text)}{text}}}' for n, text in enumerate(texts)]
+    fast, slow = both_ways(lines(*feed), table)
+    if fast is not None:
+        assert_same(fast, slow)
+
+
+def outcome(lake: LocalLake, data: bytes) -> Any:
+    """What becomes of a feed: its good records and its bad ones, or that it was refused."""
+    try:
+        records, bad = take(lake, data)
+    except FeedError:
+        return None
+    return records.to_pylist(), [(one.position, one.reason) for one in bad]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(MESSY, min_size=1, max_size=4), st.booleans())
+def test_every_packing_gives_the_same_good_and_bad_records(lasting: LocalLake, records: list[Any], keyed: bool) -> None:
+    feed = [{"order_id": n} | record if keyed else record for n, record in enumerate(records)]
+    taken = {packing: outcome(lasting, pack(*feed)) for packing, pack in PACKINGS.items()}
+    assert all(one == taken["lines plain"] for one in taken.values()), taken
+
+
+JUNK = st.one_of(
+    st.sampled_from([*BAD_LINES, *(data for data, _ in FOREIGN.values() if b"\n" not in data)]),
+    st.text(st.sampled_from('{}[]":,a1 \\\t\r'), min_size=1, max_size=9).filter(str.strip),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.none() | JUNK, min_size=1, max_size=6), st.sampled_from([b"\n", b"\r\n"]))
+def test_no_good_line_is_lost_unless_the_feed_is_refused(
+    lasting: LocalLake, junk: list[Record | None], line_break: bytes
+) -> None:
+    feed = [order(n) if one is None else one for n, one in enumerate(junk)]
+    taken = outcome(lasting, lines(*feed).replace(b"\n", line_break))
+    if taken is not None:
+        good, bad = taken
+        assert [row["order_id"] for row in good] == [n for n, one in enumerate(junk) if one is None]
+        assert len(bad) == len(feed) - len(good)
 
 
 def test_columns_of_a_database_are_checked_like_records() -> None:

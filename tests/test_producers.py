@@ -63,8 +63,10 @@ FEEDS: Mapping[str, Records] = {
 
 
 def deliver(stack: Stack, day: date, feeds: Mapping[str, Records]) -> None:
+    """Put feeds into landing, as objects whose other members are named like columns of the tables."""
     for table, records in feeds.items():
-        feed = {"metadata": {"producer": "tea shop", "count": len(records)}, "data": records}
+        wrapper = {"status": "ok", "country": "JP", "metadata": {"producer": "tea shop", "count": len(records)}}
+        feed = {**wrapper, "data": records}
         stack.open_lake().write(f"{paths.landing(table, day)}/{table}_export.json", json.dumps(feed, indent=2).encode())
 
 

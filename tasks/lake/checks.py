@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tasks.lake.arrow import Field, Values
 from tasks.lake.arrow import compute as pc
-from tasks.lake.json_records import json_text, parse_record
+from tasks.lake.json_records import TOO_DEEP, json_text, parse_record
 from tasks.lake.values import INSTANT, MisfitError, fit, instant, shown, text
 from tasks.lake.versions import version_of
 from tasks.tables import Table, Type
@@ -20,14 +20,13 @@ OWN_COLUMNS = frozenset({CURSOR, VERSION, POSITION, FILE, "_batch", "_revision",
 """Names that the pipeline gives to columns of its own."""
 
 _CURSOR_TYPE = pa.timestamp("us")
-_RECORD_SHOWN = 64 << 10
 _NAME_LIMIT = 255  # characters of an identifier in Snowflake
 _ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A record that could not be taken: where it stood in its source, why, and its text (64 KB of it at most)."""
+    """A record that could not be taken: where it stood in its source, why, and its text."""
 
     position: int | str
     reason: str
@@ -73,8 +72,10 @@ def check_records(table: Table, rows: Iterable[tuple[int, Mapping[str, object] |
         read += 1
         try:
             form.fill(position, parse_record(record) if isinstance(record, bytes) else record)
-        except (MisfitError, RecursionError) as error:
+        except MisfitError as error:
             bad.append(Bad(position, str(error), _record_text(record)))
+        except RecursionError:
+            bad.append(Bad(position, TOO_DEEP, _record_text(record)))
     return form.checked(bad, read)
 
 
@@ -162,8 +163,8 @@ def _unknown_text(name: str, value: object) -> str:
 
 
 def _record_text(record: Mapping[str, object] | bytes) -> str:
-    found = record.decode(errors="replace") if isinstance(record, bytes) else json_text(record)
-    return found.strip()[:_RECORD_SHOWN]
+    # Bytes that are not UTF-8 are shown as \xe9, so that nobody takes the text for whole.
+    return record.decode(errors="backslashreplace").strip() if isinstance(record, bytes) else json_text(record)
 
 
 def _declared(field: Field, records: pa.Table) -> Values:
@@ -208,9 +209,18 @@ def _instants(column: Values) -> Values:
     # Arrow casts text with an offset or text without one, and refuses a mixture as it does a 30th of February.
     zoned = pc.any(pc.match_substring_regex(column, "[T ].*[Z+-]")).as_py()
     instants = column.cast(pa.timestamp("us", "UTC")).cast(_CURSOR_TYPE) if zoned else column.cast(_CURSOR_TYPE)
-    if pc.any(pc.starts_with(column, "0000")).as_py():
-        raise MisfitError("a year 0, which Python's datetime and so the check of single records does not have")
+    if pc.any(pc.starts_with(column, "0000")).as_py() or not _in_python(instants):
+        raise MisfitError("a year 0 or 10000, which the check of single records does not have")
     return instants
+
+
+def _in_python(instants: Values) -> bool:
+    """Whether all are in datetime's years 1 to 9999, which an offset may lead out of."""
+    try:
+        pc.min_max(instants).as_py()
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _late(cursor: Values, as_of: date) -> bool:

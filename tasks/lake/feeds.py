@@ -12,6 +12,7 @@ from tasks.lake.arrow import compute as pc
 from tasks.lake.arrow import json as arrow_json
 from tasks.lake.checks import Checked, check_columns, check_records
 from tasks.lake.feed_blocks import Block, blocks, opened
+from tasks.lake.foreign import Examiner
 from tasks.lake.json_records import UnreadableError, parse_record
 from tasks.lake.store import Lake, Stored
 from tasks.lake.values import MisfitError
@@ -48,15 +49,18 @@ def landed(lake: Lake, table: Table, days: Window, taken: Collection[Stored]) ->
 def read_feed(lake: Lake, table: Table, source: Stored, as_of: date) -> Iterator[Checked]:
     """Read a feed in blocks of about 16 MB: JSON Lines, an array, or an object with the records under `data`.
 
-    Raises FeedError for a file that is damaged, empty or no JSON; blocks before the damage have been handed out.
+    Raises FeedError for a file that is damaged, empty or no JSON, and for one of another form or table; blocks before
+    what is wrong have been handed out.
     """
-    unknown: tuple[str, ...] = ()
+    unknown, examiner = tuple[str, ...](), Examiner(table, source.path)
     with opened(lake, source) as stream:
         for block in blocks(table, stream, source.path):
             _refuse_cut(block, source.path)
             checked = _at_once(table, block, unknown, as_of) or check_records(table, _one_by_one(block), as_of)
             unknown = tuple(sorted({*unknown, *checked.unknown}))
             yield checked
+            examiner.examine(checked)
+    examiner.conclude()
 
 
 def _at_once(table: Table, block: Block, unknown: Collection[str], as_of: date) -> Checked | None:
@@ -66,7 +70,7 @@ def _at_once(table: Table, block: Block, unknown: Collection[str], as_of: date) 
     a repeated name), but it takes several objects on a line and one object over several lines, and text that starts
     with null crashes it (pyarrow 26). So every line must look like one object, and there must be as many records.
     """
-    text = block.text.replace(b"\r\n", b"\n") if b"\r\n" in block.text else block.text
+    text = block.text.replace(b"\r\n", b"\n") if b"\r" in block.text else block.text
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
     if not text.startswith(b"{") or text.count(b"}\n{") != lines - 1:
         return None
@@ -90,8 +94,8 @@ def _one_by_one(block: Block) -> Iterator[tuple[int, bytes]]:
 
 
 def _refuse_cut(block: Block, path: str) -> None:
-    """A last line without line break is taken if it is JSON; otherwise the file was cut off."""
-    if block.text.endswith(b"\n"):
+    """A last line without line break is taken if it is JSON or space; otherwise the file was cut off."""
+    if block.text.endswith(b"\n") or not block.text.strip():
         return
     try:
         parse_record(block.text)

@@ -1,10 +1,17 @@
 """One JSON record, read strictly: no repeated names, no rounding of numbers, only text that is UTF-8."""
 
+import codecs
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from tasks.lake.values import MisfitError, shown
+
+TOO_DEEP = "too deeply nested to be read"
+PLAIN = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
+"""Finds where a value ends, and takes it as it comes: numbers as text, of a repeated name the last value."""
+
+_INT_DIGITS = 40  # twice what 64 bits need
 
 
 class UnreadableError(MisfitError):
@@ -17,16 +24,26 @@ def parse_record(line: bytes) -> dict[str, object]:
     Raises UnreadableError if it is not JSON, and MisfitError if it is no object or names a column twice.
     """
     try:
-        parsed = _DECODER.decode(line.decode())
+        parsed = _DECODER.decode(line.removeprefix(codecs.BOM_UTF8).decode())
     except MisfitError:
         raise
     except UnicodeDecodeError as error:
         raise UnreadableError(f"not UTF-8: byte {error.start + 1} is {error.object[error.start]:#04x}") from error
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise UnreadableError(f"not JSON: {error or type(error).__name__}") from error
+    except RecursionError as error:
+        raise UnreadableError(TOO_DEEP) from error
+    except ValueError as error:
+        raise UnreadableError(f"not JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise MisfitError(f"{shown(parsed)} is no record, expected a JSON object")
     return parsed
+
+
+def glance(text: str) -> object:
+    """What the JSON in `text` roughly is, None if it is none: for a bad record, to tell what it is instead."""
+    try:
+        return PLAIN.decode(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def json_text(value: object) -> str:
@@ -49,4 +66,18 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Decimal, parse_constant=Decimal)
+def _integer(digits: str) -> int | Decimal:
+    # Python refuses an int of more than 4,300 digits, and takes the time of their square for fewer.
+    return int(digits) if len(digits) <= _INT_DIGITS else Decimal(digits)
+
+
+def _fraction(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation as error:
+        raise MisfitError(f"{shown(digits)} is out of reach, expected an exponent of at most 18 digits") from error
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=Decimal
+)

@@ -85,8 +85,9 @@ def _decimal(scale: int) -> Callable[[object], Decimal]:
     def convert(value: object) -> Decimal:
         """The number with that scale; `ValueError` if it does not fit DECIMAL(12, scale)."""
         number = Decimal(_number(value, _DECIMAL))
-        # The size first: rounding a number of a million digits would take that much memory.
-        if abs(number) >= limit or number != (rounded := number.quantize(unit)):
+        # The size first: rounding a number of a million digits would take that much memory. By comparisons, which are
+        # exact: abs() rounds, and overflows from 1e1000000 on.
+        if not -limit < number < limit or number != (rounded := number.quantize(unit)):
             raise ValueError
         return rounded
 
