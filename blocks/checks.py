@@ -64,7 +64,7 @@ def _source(stack: Stack) -> str:
 def _reader(stack: Stack) -> str:
     rights = stack.open_reader().rights()
     unread = {table.name for table in POSTGRES_TABLES} - set(rights.readable)
-    where = " on a replica" if rights.replica else ""
+    where = ", on a replica: what reaches it late is taken by later runs, for 30 days" if rights.replica else ""
     if rights.writable and not rights.replica:
         raise PipelineError(
             f"{rights.role} may change {', '.join(rights.writable)}: the reader needs SELECT alone; revoke the rest."

@@ -157,8 +157,10 @@ def test_tls_is_never_given_up() -> None:
 
 
 def test_a_missing_table_and_a_missing_schema_are_named(shop: Shop) -> None:
-    with pytest.raises(SourceError, match=r"there is no table .*interactions"):
+    with pytest.raises(SourceError, match=r"there is no table .*interactions.*stack's source_schema") as missing:
         read(shop.reader)
+    assert f"({NAME})" in str(missing.value)
+    assert not is_transient(missing.value)
     gone = Source(shop.server.dsn(user=WRITER[0], password=WRITER[1]), schema="gone", name=NAME)
     with pytest.raises(SourceError, match=r'schema "gone" does not exist .*; create the schema'):
         gone.create_tables()
