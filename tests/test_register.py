@@ -5,12 +5,15 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any, get_args
+from uuid import uuid4
 
+import httpx
 import pytest
 from dotenv import dotenv_values
 from prefect.blocks.system import Secret
@@ -321,6 +324,7 @@ def test_no_secret_is_left_anywhere(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     given(**usual)
+    began = datetime.now(UTC)
     with caplog.at_level(logging.DEBUG):
         assert registered("searched") == 0
         given(**(usual | {"POSTGRES_DATABASE": "shops"}))
@@ -329,8 +333,17 @@ def test_no_secret_is_left_anywhere(
     out, err = capsys.readouterr()
     texts = {"the log": caplog.text, "the screen": out, "the errors": err}
     assert len(caplog.records) > 100
-    places = [*((place, text.encode()) for place, text in texts.items()), *running, *leaks.shown(api)]
+    places = [*((place, text.encode()) for place, text in texts.items()), *running, *leaks.shown(api, began)]
     assert leaks.leaks(SECRETS, [*places, *leaks.files(tmp_path_factory.getbasetemp())]) == []
+
+
+def test_the_search_finds_what_an_event_tells(api: str) -> None:
+    began, secret = datetime.now(UTC), "pr0be-sekret"
+    event = {"id": str(uuid4()), "event": "probe", "resource": {"prefect.resource.id": "probe"}}
+    event |= {"occurred": began.isoformat(), "payload": {"said": secret}}
+    httpx.post(f"{api}/events", json=[event]).raise_for_status()
+    while not leaks.leaks([secret], leaks.shown(api, began)):
+        assert datetime.now(UTC) - began < timedelta(minutes=1)
 
 
 def test_the_search_finds_what_it_should(tmp_path: Path) -> None:
