@@ -6,8 +6,11 @@ from typing import NamedTuple
 from blocks.stack import Stack
 from tasks.errors import PipelineError
 from tasks.source.ddl import POSTGRES_TABLES
+from tasks.warehouse.protocol import Warehouse
 
 _FILE = "check-of-the-connection"
+_MADE = "check_of_the_connection"
+_BUILT = ("staging", "intermediate", "marts")
 
 
 class Check(NamedTuple):
@@ -64,7 +67,7 @@ def _source(stack: Stack) -> str:
 def _reader(stack: Stack) -> str:
     rights = stack.open_reader().rights()
     unread = {table.name for table in POSTGRES_TABLES} - set(rights.readable)
-    where = " on a replica" if rights.replica else ""
+    where = ", on a replica: what reaches it late is taken by later runs, for 30 days" if rights.replica else ""
     if rights.writable and not rights.replica:
         raise PipelineError(
             f"{rights.role} may change {', '.join(rights.writable)}: the reader needs SELECT alone; revoke the rest."
@@ -77,11 +80,28 @@ def _warehouse(stack: Stack) -> str:
     with stack.open_warehouse() as warehouse:
         warehouse.prepare(())
         warehouse.check()
+        if stack.transformer is None:
+            _build(warehouse)
     staged = f", and the stage {stack.stage} can be read" if stack.stage else ""
     return f"{stack.dbt_target()}: connected, raw is there, a query was answered{staged}"
 
 
 def _transformer(stack: Stack) -> str:
+    """Read what the loader has made of raw, a table and a view, and make a table and a view in dbt's schemas."""
     with stack.open_transformer() as warehouse:
         warehouse.check()
-    return f"{stack.dbt_target()}: connected, and a query was answered"
+        for made in ("_built", "_batches"):
+            warehouse.query(f"select count(*) from raw.{made}")  # noqa: S608 - ours
+        _build(warehouse)
+    return f"{stack.dbt_target()}: connected, may read raw and build {', '.join(_BUILT)}"
+
+
+def _build(warehouse: Warehouse) -> None:
+    """Do in each of dbt's schemas what dbt does: make the schema if it is not there, a table and a view."""
+    there = {name for (name,) in warehouse.query("select lower(schema_name) from information_schema.schemata")}
+    for schema in _BUILT:
+        if schema not in there:
+            warehouse.query(f"create schema {schema}")
+        for kind in ("table", "view"):
+            warehouse.query(f"create or replace {kind} {schema}.{_MADE}_{kind} as select 1 as one")
+            warehouse.query(f"drop {kind} {schema}.{_MADE}_{kind}")

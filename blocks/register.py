@@ -6,10 +6,13 @@
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import cyclopts
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.filesystems import LocalFileSystem
 from pydantic import BaseModel
 
@@ -21,6 +24,15 @@ from blocks.stack import LOCAL, Stack
 from flows.cli import CONSOLE, said_in_one_sentence
 from flows.server import prefect_api
 from tasks.errors import ParameterError
+
+SLUGS = {
+    "lake": ("aws-credentials", "local-file-system", "s3-bucket"),
+    "source": ("embedded-postgres", "sqlalchemy-connector"),
+    "reader": ("sqlalchemy-connector",),
+    "warehouse": ("duckdb-file", "snowflake-connector", "snowflake-credentials", "snowflake-server"),
+    "transformer": ("snowflake-connector", "snowflake-credentials", "snowflake-server"),
+}
+"""The types of the documents that are saved for each slot."""
 
 app = cyclopts.App(name="python -m blocks.register", version_flags=[], help_format="plaintext")
 
@@ -41,6 +53,8 @@ def main(name: str, /, *, dry_run: bool = False) -> None:
     with prefect_api() as api:
         for saved in save(stack, name):
             CONSOLE.print(f"saved    {saved}", markup=False)
+        for removed in forget(stack, name):
+            CONSOLE.print(f"removed  {removed}", markup=False)
         found = list(check(Stack.named(name)))
     for one in found:
         CONSOLE.print(f"{'works' if one.passed else 'FAILED':<8} {one.slot}: {one.said}", markup=False)
@@ -77,6 +91,21 @@ def save(stack: Stack, name: str) -> Iterator[str]:
     for slot, block in _documents(stack):
         block.save(f"{name}-{slot}" if slot else name, overwrite=True, _sync=True)
         yield f"{block.get_block_type_slug()}/{block._block_document_name}"
+
+
+def forget(stack: Stack, name: str) -> Iterator[str]:
+    """Delete what an earlier registration saved of slots that are now empty or filled otherwise; the slug of each.
+
+    A document is ours by its name and type; others of the name are left alone.
+    """
+    kept = {(slot, block.get_block_type_slug()) for slot, block in _documents(stack)}
+    saved = {(slot, slug) for slot, slugs in SLUGS.items() for slug in slugs}
+    with get_client(sync_client=True) as client:
+        for slot, slug in sorted(saved - kept):
+            with suppress(ObjectNotFound):
+                found = client.read_block_document_by_name(f"{name}-{slot}", slug, include_secrets=False)
+                client.delete_block_document(found.id)
+                yield f"{slug}/{name}-{slot}"
 
 
 def shown(stack: Stack, name: str) -> Iterator[str]:

@@ -172,7 +172,7 @@ class Stack(Block):
             return LocalLake(Path(self.lake.basepath or "."))
         from blocks.s3 import lake
 
-        return lake(self.lake, self.encryption, self.kms_key, self.title("lake"))
+        return lake(self.lake, self.encryption, self.kms_key, self.title("lake"), self.title())
 
     def link(self, path: str) -> str:
         """Where a browser finds a file of the lake, or a folder, whose path ends with a slash."""
@@ -213,10 +213,13 @@ class Stack(Block):
         slot = "transformer" if self.transformer is not None else "warehouse"
         return dbt_environment(getattr(self, slot), self.title(slot))
 
-    def title(self, slot: str) -> str:
-        """What errors call the block in a slot: its type and name, where it has one."""
+    def title(self, slot: str = "") -> str:
+        """What errors call the block in a slot, or the stack itself: its type and name, where it has one."""
+        own = self._block_document_name or "unsaved"
+        if not slot:
+            return f"block {self.get_block_type_slug()}/{own}"
         block = getattr(self, slot)
-        name = block._block_document_name or f"{self._block_document_name or 'unsaved'}'s {slot}"
+        name = block._block_document_name or f"{own}'s {slot}"
         return f"block {block.get_block_type_slug()}/{name}"
 
     def _warehouse(self, slot: str) -> Warehouse:

@@ -12,6 +12,7 @@ def main() -> None:
     from botocore.exceptions import ClientError
 
     from blocks import settings
+    from blocks.s3 import ASKING
 
     wanted = settings.S3()
     secret = wanted.secret_access_key
@@ -21,6 +22,7 @@ def main() -> None:
         region_name=wanted.region,
         aws_access_key_id=wanted.access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=ASKING,
     )
     try:
         store.create_bucket(Bucket=wanted.bucket)

@@ -32,8 +32,16 @@ class Take:
 
 @contextmanager
 def one_snapshot(run: Run) -> Iterator[str]:
-    """Hold the source database at one instant; what it yields lets every task of the run read that instant."""
-    with Stack.named(run.stack).open_reader().snapshot() as snapshot:
+    """Hold the source database at one instant; what it yields lets every task of the run read that instant.
+
+    A reader on a replica may not have yet what the simulated shop has just written, which is waited for: a historical
+    load writes days that no later window reaches back to.
+    """
+    stack = Stack.named(run.stack)
+    reader = stack.open_reader()
+    if run.shop is not None and stack.reader is not None:
+        reader.catch_up(stack.open_source().position())
+    with reader.snapshot() as snapshot:
         yield snapshot
 
 

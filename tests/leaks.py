@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,8 +45,8 @@ def processes() -> Iterator[tuple[str, bytes]]:
             yield f"the environment of {child.pid}", json.dumps(dict(child.environ())).encode()
 
 
-def shown(api: str) -> Iterator[tuple[str, bytes]]:
-    """What Prefect's API shows of runs, logs, artifacts and blocks."""
+def shown(api: str, since: datetime | None = None) -> Iterator[tuple[str, bytes]]:
+    """What Prefect's API shows of runs, logs, artifacts, blocks and, from an instant on, events."""
     for kind in SHOWN:
         offset, found = 0, [0]
         while found:
@@ -53,3 +54,15 @@ def shown(api: str) -> Iterator[tuple[str, bytes]]:
             found = answer.raise_for_status().json()
             offset += len(found)
             yield f"{api}/{kind}", answer.content
+    for page in events(api, since):
+        yield f"{api}/events", page
+
+
+def events(api: str, since: datetime | None = None) -> Iterator[bytes]:
+    """The pages of the events, newest first, as they are kept: those of the last seconds may come later."""
+    chosen = {"filter": {"occurred": {"since": since.isoformat()}}} if since else {}
+    answer = httpx.post(f"{api}/events/filter", json=chosen, timeout=30)
+    yield answer.raise_for_status().content
+    while following := answer.json()["next_page"]:
+        answer = httpx.get(following, timeout=30)
+        yield answer.raise_for_status().content

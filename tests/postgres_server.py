@@ -2,7 +2,7 @@
 
 The server is the embedded one, whose build speaks no TLS and listens on a Unix socket only; the front here listens on
 loopback, answers libpq's request for TLS with a certificate, and passes the rest on. `python -m tests.postgres_server
-FOLDER [--plain]` serves until its input ends; `served` runs it as a child process.
+FOLDER [--plain] [--standby]` serves until its input ends; `served` and `replicated` run it as a child process.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 UNENCRYPTED = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry for this host, no encryption\0\0"
 """What a server says that takes connections over TLS only."""
 
-ACCESS = "local all postgres trust\nlocal all all scram-sha-256\n"
+ACCESS = "local all,replication postgres trust\nlocal all all scram-sha-256\n"
 """Everyone but the superuser, who sets up the roles, needs a password."""
 
 
@@ -63,7 +63,19 @@ class Postgres:
 @contextmanager
 def served(folder: Path, *, plain: bool = False) -> Iterator[Postgres]:
     """A server that lives for as long as the block, or as this process."""
-    options = ["--plain"] if plain else []
+    with _served(folder, *(["--plain"] if plain else [])) as (postgres,):
+        yield postgres
+
+
+@contextmanager
+def replicated(folder: Path) -> Iterator[tuple[Postgres, Postgres]]:
+    """A primary and a standby that streams from it and is read from, each with an address of its own."""
+    with _served(folder, "--standby") as (primary, standby):
+        yield primary, standby
+
+
+@contextmanager
+def _served(folder: Path, *options: str) -> Iterator[list[Postgres]]:
     command = [sys.executable, "-m", "tests.postgres_server", str(folder), *options]
     # In a group of its own: Ctrl-C is for the process that started it, which then ends it.
     with subprocess.Popen(
@@ -71,8 +83,12 @@ def served(folder: Path, *, plain: bool = False) -> Iterator[Postgres]:
     ) as process:
         assert process.stdout is not None
         try:
-            port, superuser = process.stdout.readline().rstrip("\n").split("\t")
-            yield Postgres("localhost", int(port), "postgres", folder / "server.pem", superuser, process.pid)
+            ports, superusers = (process.stdout.readline().rstrip("\n").split("\t") for _ in range(2))
+            certificate = folder / "server.pem"
+            yield [
+                Postgres("localhost", int(port), "postgres", certificate, superuser, process.pid)
+                for port, superuser in zip(ports, superusers, strict=True)
+            ]
         finally:
             process.communicate()
 
@@ -105,7 +121,15 @@ async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
     sink.close()
 
 
-async def serve(sockets: Path, context: ssl.SSLContext | None, superuser: str) -> None:
+async def serve(superusers: list[str], context: ssl.SSLContext | None) -> None:
+    """Have a front before each server, tell their ports and the superusers' ways past them, and wait."""
+    fronts = [await front(Path(parse_dsn(one)["host"]) / ".s.PGSQL.5432", context) for one in superusers]
+    print(*(served.sockets[0].getsockname()[1] for served in fronts), sep="\t")  # noqa: T201 (for the parent)
+    print(*superusers, sep="\t", flush=True)  # noqa: T201
+    await asyncio.to_thread(sys.stdin.read)
+
+
+async def front(socket: Path, context: ssl.SSLContext | None) -> asyncio.Server:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             first = await reader.readexactly(8)
@@ -119,25 +143,49 @@ async def serve(sockets: Path, context: ssl.SSLContext | None, superuser: str) -
                 writer.write(b"E" + (len(UNENCRYPTED) + 4).to_bytes(4) + UNENCRYPTED)
                 writer.close()
                 return
-            behind, to_behind = await asyncio.open_unix_connection(str(sockets))
+            behind, to_behind = await asyncio.open_unix_connection(str(socket))
             to_behind.write(first)
             await asyncio.gather(pump(reader, to_behind), pump(behind, writer))
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], superuser, sep="\t", flush=True)  # noqa: T201 (the address, for the parent)
-    await asyncio.to_thread(sys.stdin.read)
+    return await asyncio.start_server(answer, "127.0.0.1", 0)
+
+
+def execute(superuser: str, *statements: str) -> None:
+    with closing(psycopg2.connect(superuser)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def start(folder: Path) -> str:
+    """A server that asks everyone but its superuser for a password; the connection string of that one."""
+    superuser = embedded.start(folder)
+    (folder / "pg_hba.conf").write_text(ACCESS)
+    execute(superuser, "select pg_reload_conf()")
+    return superuser
+
+
+def start_standby(primary: Path, superuser: str, folder: Path) -> str:
+    """A standby of a server, which is started again for it: the embedded one's log is not made to be replayed."""
+    execute(superuser, "alter system set wal_level = 'replica'", "alter system set max_wal_senders = 4")
+    embedded.stop(primary)
+    embedded.start(primary)
+    folder.mkdir(mode=0o700)
+    embedded._open_to_server(folder)
+    copy = [embedded._binary("pg_basebackup"), "--dbname", superuser, "--pgdata", str(folder)]
+    options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+    subprocess.run([*copy, *options], check=True, capture_output=True, **embedded._identity())
+    (folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # of the primary, whose socket is in its folder
+    return embedded.start(folder)
 
 
 def main(arguments: list[str]) -> None:
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
-    superuser = embedded.start(folder / "postgres")
-    (folder / "postgres" / "pg_hba.conf").write_text(ACCESS)
-    with psycopg2.connect(superuser) as connection, connection.cursor() as cursor:
-        cursor.execute("select pg_reload_conf()")
-    connection.close()
-    sockets = Path(parse_dsn(superuser)["host"]) / ".s.PGSQL.5432"
-    asyncio.run(serve(sockets, None if "--plain" in arguments else certify(folder), superuser))
+    superusers = [start(folder / "postgres")]
+    if "--standby" in arguments:
+        superusers.append(start_standby(folder / "postgres", superusers[0], folder / "standby"))
+    asyncio.run(serve(superusers, None if "--plain" in arguments else certify(folder)))
 
 
 if __name__ == "__main__":

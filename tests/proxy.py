@@ -29,6 +29,7 @@ class _Fault:
     after: int = 0
     answer: bytes = b""
     wanted: Callable[[bytes], bool] = field(default=lambda _: True)
+    silent: bool = False
 
 
 class Proxy:
@@ -64,6 +65,14 @@ class Proxy:
     def cut_requests(self, after: int, times: int = 1) -> None:
         """Reset a connection after so many bytes from the client, counted from now or from its start."""
         self._faults["up"] = _Fault(times, after)
+
+    def silence_answers(self, after: int, times: int = 1) -> None:
+        """Keep a connection open but pass no more to the client after so many bytes, counted as above."""
+        self._faults["down"] = _Fault(times, after, silent=True)
+
+    def silence_requests(self, after: int, times: int = 1) -> None:
+        """Keep a connection open but pass no more from the client after so many bytes, counted as above."""
+        self._faults["up"] = _Fault(times, after, silent=True)
 
     def answer(self, answer: bytes, times: int = 1, wanted: Callable[[bytes], bool] = lambda _: True) -> None:
         """Answer HTTP requests, of those whose first bytes are `wanted`, in place of the server."""
@@ -140,8 +149,8 @@ class Proxy:
                     break
                 if fault := self._cutting(way, passed + len(data)):
                     sink.sendall(data[: max(0, fault.after - passed)])
-                    _reset(source)
-                    _reset(sink)
+                    for end in () if fault.silent else (source, sink):
+                        _reset(end)
                     return
                 sink.sendall(data.replace(*self._rewritten) if way == "up" and self._rewritten[0] else data)
                 passed += len(data)

@@ -35,6 +35,11 @@ class Asked:
     def lists(self) -> bool:
         return "list-type=2" in self.query
 
+    @property
+    def key(self) -> str:
+        """The access key that signed it."""
+        return self.headers["HTTP_AUTHORIZATION"].partition("Credential=")[2].partition("/")[0]
+
 
 @dataclass(frozen=True)
 class S3Server:
@@ -84,7 +89,8 @@ def served() -> Iterator[S3Server]:
         process.communicate()
 
 
-_KEPT = ("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION", "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID", "HTTP_RANGE")
+_SEALED = "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"
+_KEPT = (_SEALED, f"{_SEALED}_AWS_KMS_KEY_ID", "HTTP_RANGE", "HTTP_AUTHORIZATION")
 
 
 class _Recorder:

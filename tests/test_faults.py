@@ -20,6 +20,7 @@ from tests.test_s3 import DAY, LARGE, ONE_DAY
 
 FOREVER = 10**6
 BUSY = http_answer("503 Slow Down", SLOW_DOWN)
+UNAVAILABLE = http_answer("503 Service Unavailable", "", "text/html")  # of a load balancer, which speaks no S3
 BROKEN = http_answer("500 Internal Server Error", "<Error><Code>InternalError</Code><Message>Again.</Message></Error>")
 
 # --- S3 ---
@@ -81,21 +82,30 @@ WRITTEN = {"write": b"new", "write much": LARGE, "create": b"new"}
 
 FAULTS: dict[str, Callable[[Proxy, int], None]] = {
     "SlowDown": lambda wire, times: wire.answer(BUSY, times),
+    "503": lambda wire, times: wire.answer(UNAVAILABLE, times),
     "InternalError": lambda wire, times: wire.answer(BROKEN, times),
     "refused": lambda wire, times: (wire.reset(), wire.refuse(times))[0],
     # After the 50 bytes by which moto asks for the body, twice: what was asked for has been done.
     "lost answer": lambda wire, times: (wire.reset(), wire.cut_answers(60, times))[0],
     "cut request": lambda wire, times: wire.cut_requests(50, times),
     "no answer": lambda wire, times: (wire.reset(), wire.stall(times))[0],
+    "silent answer": lambda wire, times: (wire.reset(), wire.silence_answers(60, times))[0],
+    "silent request": lambda wire, times: (wire.reset(), wire.silence_requests(50, times))[0],
 }
 
 
-# Every use meets two faults, a commit meets them all.
+# Every use meets three faults, a commit meets them all.
 MET = [
     (use, fault) for n, use in enumerate(USES) for m, fault in enumerate(FAULTS) if (m - n) % 3 == 0 or use == "create"
 ]
 LASTING = [("read anywhere", fault) for fault in FAULTS]
-LASTING += [("read", "no answer"), ("write much", "cut request"), ("create", "lost answer"), ("list", "SlowDown")]
+LASTING += [
+    ("read", "no answer"),
+    ("write much", "cut request"),
+    ("write much", "silent request"),
+    ("create", "lost answer"),
+    ("list", "SlowDown"),
+]
 
 
 @pytest.mark.parametrize(("use", "fault"), MET)
@@ -123,13 +133,38 @@ def test_a_fault_that_lasts_is_told_as_one_that_may_pass(lake: S3Lake, wire: Pro
     assert not lake.exists("new") or fault == "lost answer"
 
 
+SPARED = "<DeleteResult><Error><Key>lake/small</Key><Code>{}</Code><Message>Not now.</Message></Error></DeleteResult>"
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
+def test_an_answer_that_looks_well_but_tells_an_error_is_told(lake: S3Lake, wire: Proxy, code: str) -> None:
+    """S3 begins to answer a long job with 200 before it knows."""
+    failed = f"<Error><Code>{code}</Code><Message>Not now.</Message></Error>"
+    wire.answer(http_answer("200 OK", failed), 1, lambda head: b"uploadId" in head and head.startswith(b"POST"))
+    lake.write("new", LARGE)
+    assert lake.read("new") == LARGE
+    wire.answer(http_answer("200 OK", SPARED.format(code)), 1, lambda head: b"?delete" in head)
+    with pytest.raises(TransientError, match=f"DeleteObjects of 'small' with {code}"):
+        lake.delete("small")
+    assert lake.exists("small")
+
+
 @pytest.mark.parametrize("after", [1, WINDOW_BYTES - 1_000, PART_BYTES + 1])
 @pytest.mark.parametrize("use", ["read", "read in pieces", "read anywhere"])
 def test_a_transfer_cut_in_half_goes_on(lake: S3Lake, wire: Proxy, use: str, after: int) -> None:
+    for fault in (wire.cut_answers, wire.silence_answers):
+        wire.reset()
+        fault(after, 1)
+        assert USES[use][0](lake) == LARGE
+    assert wire.made == 2
+
+
+@pytest.mark.parametrize("after", [1, PART_BYTES - 1])
+def test_an_upload_that_stops_halfway_goes_on(lake: S3Lake, wire: Proxy, after: int) -> None:
     wire.reset()
-    wire.cut_answers(after, 2)
-    assert USES[use][0](lake) == LARGE
-    assert wire.made >= 1
+    wire.silence_requests(after, 2)
+    lake.write("new", LARGE)
+    assert lake.read("new") == LARGE
 
 
 @pytest.mark.parametrize("after", [1, PART_BYTES - 1, 2 * PART_BYTES])

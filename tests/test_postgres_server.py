@@ -157,8 +157,10 @@ def test_tls_is_never_given_up() -> None:
 
 
 def test_a_missing_table_and_a_missing_schema_are_named(shop: Shop) -> None:
-    with pytest.raises(SourceError, match=r"there is no table .*interactions"):
+    with pytest.raises(SourceError, match=r"there is no table .*interactions.*stack's source_schema") as missing:
         read(shop.reader)
+    assert f"({NAME})" in str(missing.value)
+    assert not is_transient(missing.value)
     gone = Source(shop.server.dsn(user=WRITER[0], password=WRITER[1]), schema="gone", name=NAME)
     with pytest.raises(SourceError, match=r'schema "gone" does not exist .*; create the schema'):
         gone.create_tables()
@@ -219,21 +221,33 @@ def test_a_connection_lost_amid_a_copy_may_be_made_again(shop: Shop) -> None:
             reading.result()
 
 
-def test_a_transfer_cut_in_half_leaves_nothing_and_succeeds_the_next_time(shop: Shop) -> None:
+@pytest.mark.parametrize("fault", ["cut", "silence"])
+def test_a_transfer_that_ends_in_the_middle_leaves_nothing_and_succeeds_the_next_time(shop: Shop, fault: str) -> None:
+    """Both ways: reset, or not another byte on a connection that stays open."""
     many = range(20_000)
     shop.writer.create_tables()
     with proxied(shop.server.host, shop.server.port) as wire:
-        writer, reader = (shop.source(*role, port=wire.port) for role in (WRITER, READER))
-        wire.cut_requests(after=200_000)
+        writer, reader = (shop.source(*role, port=wire.port, statement_timeout=1) for role in (WRITER, READER))
+        getattr(wire, f"{fault}_requests")(after=200_000)
         with within(10), pytest.raises(TransientError):
             writer.upsert(EVENTS, events(*many))
-        assert read(reader) == []
-        assert writer.upsert(EVENTS, events(*many)) == len(many)
-        wire.cut_answers(after=200_000)
+        patient = shop.source(*WRITER, port=wire.port)
+        assert read(patient) == []
+        assert patient.upsert(EVENTS, events(*many)) == len(many)
+        getattr(wire, f"{fault}_answers")(after=200_000)
         with within(10), pytest.raises(TransientError):
             read(reader)
-        assert read(reader) == list(many)
+        assert read(patient) == list(many)
         assert wire.made == 2
+
+
+def test_a_slow_wire_is_only_slow(shop: Shop) -> None:
+    shop.writer.create_tables()
+    with proxied(shop.server.host, shop.server.port) as wire:
+        wire.delay(0.02)
+        slow = shop.source(*WRITER, port=wire.port)
+        assert slow.upsert(EVENTS, events(1)) == 1
+        assert read(slow) == [1]
 
 
 def test_connections_that_are_refused_or_stalled_are_made_again(shop: Shop) -> None:

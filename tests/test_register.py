@@ -5,16 +5,23 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from itertools import count
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, get_args
+from uuid import uuid4
 
+import httpx
 import pytest
 from dotenv import dotenv_values
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
 
 from blocks import register, settings
+from blocks.checks import check
+from blocks.slots import SLOTS
 from blocks.stack import Stack
 from flows.cli import said_in_one_sentence
 from tasks.errors import ParameterError
@@ -181,9 +188,41 @@ def test_registering_again_replaces_every_document(api: str, given: Given, usual
     second = Stack.named("again")
     assert (second.reader, second.landing_days, second.lake.bucket_folder) == (None, 7, "below")
     assert second._block_document_id == first._block_document_id
+
+
+def test_a_document_of_a_slot_that_is_used_no_longer_is_removed(
+    api: str, given: Given, usual: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It holds a secret, which nobody would think of. What only has the name of one of ours stays."""
+    given(**usual)
+    list(register.save(register.described("shrunk"), "shrunk"))
+    Secret(value="another's").save("shrunk-reader", overwrite=True, _sync=True)
+    register.described("shrunk").reader.save("shrunk-reader-too", overwrite=True, _sync=True)
     given(LAKE="local", SOURCE="embedded", WAREHOUSE="duckdb")
-    list(register.save(register.described("again"), "again"))
-    assert Stack.named("again").lake.basepath.endswith("home/lake")
+    assert registered("shrunk") == 0
+    removed = re.findall(r"removed +(\S+)", capsys.readouterr().out)
+    assert sorted(removed) == [
+        *("aws-credentials/shrunk-lake", "s3-bucket/shrunk-lake"),
+        *("sqlalchemy-connector/shrunk-reader", "sqlalchemy-connector/shrunk-source"),
+    ]
+    with get_client(sync_client=True) as client:
+        found = client.read_block_documents(include_secrets=False)
+    names = {(one.block_type.slug, one.name) for one in found if (one.name or "").startswith("shrunk")}
+    assert names == {
+        *(("ecommerce-stack", "shrunk"), ("local-file-system", "shrunk-lake"), ("embedded-postgres", "shrunk-source")),
+        *(
+            ("duckdb-file", "shrunk-warehouse"),
+            ("secret", "shrunk-reader"),
+            ("sqlalchemy-connector", "shrunk-reader-too"),
+        ),
+    }
+    assert Stack.named("shrunk").lake.basepath.endswith("home/lake")
+
+
+def test_every_type_that_a_slot_takes_can_be_removed() -> None:
+    for slot, kinds in SLOTS.items():
+        types = [kind for kind in get_args(kinds()) or (kinds(),) if kind is not type(None)]
+        assert {kind.get_block_type_slug() for kind in types} <= set(register.SLUGS[slot])
 
 
 @pytest.mark.parametrize(
@@ -227,7 +266,25 @@ def test_snowflake_is_tried_by_each_of_its_roles(
     assert registered("flakes") == 0
     said = capsys.readouterr().out
     assert re.search(r"works +warehouse: snowflake: connected, raw is there", said)
-    assert re.search(r"works +transformer: snowflake: connected", said)
+    assert re.search(r"works +transformer: snowflake: connected, may read raw and build staging, .*marts", said)
+    with Stack.named("flakes").open_transformer() as warehouse:
+        left = "select table_name from information_schema.tables where table_schema in ('STAGING', 'MARTS')"
+        assert warehouse.query(left) == []
+
+
+def test_a_right_that_the_transformer_lacks_is_said(api: str, given: Given, snowflakes: dict[str, object]) -> None:
+    """The emulator knows no grants: what may not be made is in the way here, and what may not be seen is not there."""
+    given(**(snowflakes | {"SNOWFLAKE_DATABASE": "lacking"}))
+    stack = register.described("lacking")
+    assert all(found.passed for found in check(stack))
+    for lacking in ("create view marts.check_of_the_connection_table as select 1 as one", "drop view raw._batches"):
+        with stack.open_warehouse() as warehouse:
+            warehouse.query(lacking)
+        stack.warehouse = stack.warehouse.model_copy(update={"database": "other"})  # so that this one is not mended
+        (found,) = (one for one in check(stack) if one.slot == "transformer")
+        assert not found.passed
+        assert re.search(rf"{lacking.split()[2].partition('.')[2]}.*\(block .*transformer\)", found.said, re.IGNORECASE)
+        stack.warehouse = stack.warehouse.model_copy(update={"database": "lacking"})
 
 
 @pytest.mark.parametrize(
@@ -267,6 +324,7 @@ def test_no_secret_is_left_anywhere(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     given(**usual)
+    began = datetime.now(UTC)
     with caplog.at_level(logging.DEBUG):
         assert registered("searched") == 0
         given(**(usual | {"POSTGRES_DATABASE": "shops"}))
@@ -275,8 +333,17 @@ def test_no_secret_is_left_anywhere(
     out, err = capsys.readouterr()
     texts = {"the log": caplog.text, "the screen": out, "the errors": err}
     assert len(caplog.records) > 100
-    places = [*((place, text.encode()) for place, text in texts.items()), *running, *leaks.shown(api)]
+    places = [*((place, text.encode()) for place, text in texts.items()), *running, *leaks.shown(api, began)]
     assert leaks.leaks(SECRETS, [*places, *leaks.files(tmp_path_factory.getbasetemp())]) == []
+
+
+def test_the_search_finds_what_an_event_tells(api: str) -> None:
+    began, secret = datetime.now(UTC), "pr0be-sekret"
+    event = {"id": str(uuid4()), "event": "probe", "resource": {"prefect.resource.id": "probe"}}
+    event |= {"occurred": began.isoformat(), "payload": {"said": secret}}
+    httpx.post(f"{api}/events", json=[event]).raise_for_status()
+    while not leaks.leaks([secret], leaks.shown(api, began)):
+        assert datetime.now(UTC) - began < timedelta(minutes=1)
 
 
 def test_the_search_finds_what_it_should(tmp_path: Path) -> None:

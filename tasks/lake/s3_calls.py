@@ -57,7 +57,8 @@ class S3Access:
     `session` returns a boto3.Session with the credentials, and is asked again when they have expired. `endpoint` is the
     URL of a store other than AWS. `encryption` is what the store encrypts with ("AES256", "aws:kms"; None: as the
     bucket is set up) and `kms_key` the key for that. `verify` is a file of certificates to trust. Timeouts are in
-    seconds, `attempts` count per request. `block` is what errors call the place where all this is set.
+    seconds, `attempts` count per request. `block` is what errors call the place where all this is set, and `stack` that
+    of the encryption and its key.
     """
 
     session: Callable[[], Any] = boto3.Session
@@ -70,6 +71,7 @@ class S3Access:
     read_timeout: float = 30
     attempts: int = 4
     block: str = "the lake's block"
+    stack: str = "the stack's block"
 
     @property
     def sealing(self) -> dict[str, str]:
@@ -183,24 +185,44 @@ class Bucket:
         except _UNANSWERED as error:
             raise self._unanswered(operation, key, error) from error
         except aws.ParamValidationError as error:
-            raise self._refused("InvalidBucketName", "", 0, operation, key) from error
+            raise self._misspelt(error) from error
         except (aws.BotoCoreError, ValueError) as error:
             raise self._permanent(f"cannot be asked for {operation} ({error})", "correct that setting") from error
 
     def _refused(self, code: str, message: str, status: int, operation: str, key: str) -> Exception:
-        if operation == "AssumeRole" and code in _DENIED:
-            return self._permanent(f"needs a role that may not be taken ({message})", "correct assume_role_arn")
         if code in _ABSENT:
             return FileNotFoundError(f"{key} is not in {self.address}")
-        if (status >= 500 and code != "NotImplemented") or status == 429 or code in _PASSING:
+        if (status >= 500 and code != "NotImplemented") or status == 429 or code.removeprefix("KMS.") in _PASSING:
             return TransientError(f"{self.address} answered {operation} of {key!r} with {code} ({message}).")
         if code in _EXPIRED:
             return self._permanent("finds the credentials expired", f"renew aws_session_token, or {_SECRETS}")
+        if code.startswith("KMS.") or (code in _DENIED and "kms:" in message):
+            return self._without_key(code, message)
+        what, remedy = _REFUSALS.get(code) or self._unforeseen(code, message, operation, key)
+        return self._permanent(what, remedy)
+
+    def _unforeseen(self, code: str, message: str, operation: str, key: str) -> tuple[str, str]:
+        """What is wrong and what to do, by the operation."""
+        if operation.startswith("AssumeRole"):
+            remedy = (
+                "correct assume_role_arn and assume_role_kwargs, or let its trust policy admit the credentials given"
+            )
+            return f"needs a role that could not be taken on ({code}: {message})", remedy
         if code in _DENIED:
             needs = "s3:ListBucket on the bucket and s3:GetObject, s3:PutObject and s3:DeleteObject on the prefix"
-            return self._permanent(f"denied {operation} of {key!r}", f"allow its credentials {needs} (or its KMS key)")
-        what, remedy = _REFUSALS.get(code, (f"refused {operation} of {key!r} with {code} ({message})", "correct it"))
-        return self._permanent(what, remedy)
+            return f"denied {operation} of {key!r}", f"allow its credentials {needs}, or correct them"
+        return f"refused {operation} of {key!r} with {code} ({message})", "correct it"
+
+    def _without_key(self, code: str, message: str) -> LakeError:
+        """Of the key that encrypts, which is a setting of the stack."""
+        remedy = "correct kms_key, or allow the credentials kms:GenerateDataKey and kms:Decrypt with it,"
+        return self._permanent(f"cannot use its key for encryption ({code}: {message})", remedy, self.access.stack)
+
+    def _misspelt(self, error: Exception) -> LakeError:
+        """Of a parameter that is not even sent."""
+        if "bucket name" in str(error):
+            return self._permanent(*_REFUSALS["InvalidBucketName"])
+        return self._permanent(f"cannot be asked ({' '.join(str(error).split())})", "correct that setting")
 
     def _unanswered(self, operation: str, key: str, error: Exception) -> PipelineError:
         if isinstance(error, aws.SSLError) and "CERTIFICATE_VERIFY" in str(error):
@@ -209,11 +231,13 @@ class Bucket:
             )
         what = f"{operation} of {key!r}" if key else operation
         return TransientError(
-            f"{self.address} did not answer {what} ({error}); if it lasts, correct endpoint_url in {self.access.block}."
+            f"{self.address} did not answer {what} ({error}); if it lasts, let this machine reach that address, or "
+            f"correct endpoint_url and region_name in {self.access.block}."
         )
 
-    def _permanent(self, what: str, remedy: str) -> LakeError:
-        return LakeError(f"The lake's bucket {self.name!r} ({self.address}) {what}: {remedy} in {self.access.block}.")
+    def _permanent(self, what: str, remedy: str, block: str = "") -> LakeError:
+        where = block or self.access.block
+        return LakeError(f"The lake's bucket {self.name!r} ({self.address}) {what}: {remedy} in {where}.")
 
 
 def code_of(error: PipelineError) -> str:

@@ -41,6 +41,7 @@ _STATES = {
     "42501": "grant it to the role that the block names",
     "42P01": "let the shop create its tables, or correct the stack's source_schema",
     "25006": "let the stack's source be the primary and its role one that may write",
+    "0A": "let the block name a server that can do it, such as the primary",
     "28": "correct username and password",
     "3D": "correct database, or create it",
 }
@@ -60,6 +61,9 @@ def _error(failure: str, error: psycopg2.Error, then: str) -> PipelineError:
     said = " ".join(str(error).split()) or type(error).__name__
     if error.pgcode in ("22023", "42704") and "snapshot" in said:
         return SnapshotLostError(f"{failure}: {said}; its holder lost its connection: read all tables again {then}")
+    if "conflict with recovery" in said:
+        patience = "set hot_standby_feedback = on at the standby, or a longer max_standby_streaming_delay"
+        return TransientError(f"{failure}: {said}; if it lasts, {patience} {then}")
     remedy = _remedy(error, said)
     if remedy is not None:
         return SourceError(f"{failure}: {said}; {remedy} {then}")

@@ -4,6 +4,7 @@ import io
 import os
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -15,7 +16,7 @@ import pyarrow as pa
 from psycopg2 import extensions, sql
 from pyarrow import csv
 
-from tasks.errors import SourceError
+from tasks.errors import SourceError, TransientError
 from tasks.source import ddl, rows
 from tasks.source.faults import translated
 from tasks.tables import Table
@@ -31,6 +32,8 @@ _DEAD_PEER: dict[str, Any] = {
 }
 """A peer that is gone without a word is noticed within a minute, whether we wait for it or write to it."""
 
+_POLL_SECONDS = 0.1
+_CAUGHT_UP = "select not pg_is_in_recovery() or coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, false)"
 _RIGHTS = """
 select current_setting('server_version'), current_user, pg_is_in_recovery(),
     coalesce(has_schema_privilege(to_regnamespace(quote_ident(%(schema)s)), 'create'), false),
@@ -133,6 +136,31 @@ class Source:
             cursor.execute(ddl.upsert(table, self.schema, records.column_names))
             return cursor.rowcount
 
+    def position(self) -> str:
+        """Where the log of the server's changes ends now: what a standby must have replayed to have all of them."""
+        with self._transaction("ask a primary where its log ends") as cursor:
+            # Of what is written, not of what is on disk: with synchronous_commit = off that comes later.
+            cursor.execute("select pg_current_wal_insert_lsn()::text")
+            return str(_value(cursor))
+
+    def catch_up(self, position: str) -> None:
+        """Wait until a standby has replayed its primary's log up to `position`; a primary need not.
+
+        Raises TransientError if that takes longer than a statement may.
+        """
+        give_up = time.monotonic() + self._timeouts["statement_timeout"]
+        with self._transaction("wait for what a standby has to replay") as cursor:
+            while True:
+                cursor.execute(_CAUGHT_UP, [position])
+                if _value(cursor):
+                    return
+                if time.monotonic() > give_up:
+                    raise TransientError(
+                        f"the standby is behind what the shop has written; see why it replays no more, or let the "
+                        f"reader be the primary ({self._name}), then run again"
+                    )
+                time.sleep(_POLL_SECONDS)
+
     @contextmanager
     def snapshot(self) -> Iterator[str]:
         """Hold the database still: while the block runs, readers that are given the name see this one state.
@@ -185,7 +213,8 @@ class Source:
         found = dict(cursor.fetchall())
         if not found:
             raise SourceError(
-                f"there is no table {name} in the shop's database; generate the shop's data, or create the table"
+                f"there is no table {name} in the shop's database; generate the shop's data, create the table, or "
+                f"correct the stack's source_schema ({self._name}), then run again"
             )
         return found
 
