@@ -23,7 +23,7 @@ from tasks.lake.feed_blocks import Block
 from tasks.lake.feeds import _at_once, _one_by_one, landed, read_feed, write_feed
 from tasks.lake.store import LocalLake
 from tasks.lake.versions import digest_of, version_of
-from tasks.tables import TABLES, Home, Table
+from tasks.tables import TABLES, Home, Table, Type
 from tasks.window import Window
 from tests.feeds import (
     AS_OF,
@@ -418,19 +418,9 @@ def test_spoiled_bytes_are_never_taken_for_something_else(edits: list[tuple[int,
         assert_same(fast, slow)
 
 
-DAYS = ["0001-01-01", "1969-12-31", "2024-02-29", "2025-01-30", "2025-02-02", "2025-02-29", "9999-12-31", "10000-01-01"]
-TIMES = [
-    "",
-    "T10:00",
-    " 10:00:00.1",
-    "T23:59:59.123456",
-    "T10:00:00.1234567",
-    "T10:00:00.",
-    "T23:59:60",
-    "T24:00:00",
-    "T10",
-]
-ZONES = ["", "Z", "z", "+00:00", "-00:00", "+14:00", "-14", "+2359", "-24:00", " UTC"]
+DAYS = ["0001-01-01", "2024-02-29", "2025-02-02", "2025-02-29", "9999-12-31", "10000-01-01"]
+TIMES = ["", "T10:00", " 10:00:00.1", "T23:59:59.123456", "T10:00:00.1234567", "T10:00:00.", "T23:59:60", "T24:00:00"]
+ZONES = ["", "Z", "z", "-00:00", "+14:00", "-14", "+2359", "-24:00"]
 NUMBERS = [
     "0",
     "-0",
@@ -457,22 +447,25 @@ NUMBERS += [
     "0." + "1" * 40,
 ]
 WORDS = ["a", "", "\\u0000", "\\ud83d", "\\ud83d\\ude00", "\\x", "\\/", "é", "\ufeff", "\u2028", "\t", "true", "null"]
-TOKENS = st.one_of(
-    st.sampled_from([*NUMBERS, "null", "true", "false", "True", "[]", "{}", "[1]", "tru"]),
-    st.sampled_from([*WORDS, *NUMBERS]).map(lambda word: f'"{word}"'),
-    st.tuples(st.sampled_from(DAYS), st.sampled_from(TIMES), st.sampled_from(ZONES)).map(lambda i: f'"{"".join(i)}"'),
-)
+INSTANT_TOKENS = st.tuples(*map(st.sampled_from, (DAYS, TIMES, ZONES))).map(lambda instant: f'"{"".join(instant)}"')
+TOKENS = {
+    Type.TEXT: st.sampled_from([f'"{word}"' for word in WORDS]),
+    Type.BOOLEAN: st.sampled_from(["true", "false", '"true"', "True", "1", "tru"]),
+    Type.DATE: INSTANT_TOKENS,
+    Type.INSTANT: INSTANT_TOKENS,
+}
 FEED_TABLES = [table for table in TABLES.values() if table.home is Home.JSON]
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(FEED_TABLES), st.data())
 def test_the_fast_way_agrees_on_every_token_in_every_column(table: Table, data: st.DataObject) -> None:
-    names = st.sampled_from(table.history_schema.names[1:])
-    members = data.draw(st.lists(st.dictionaries(names, TOKENS, max_size=3), min_size=1, max_size=2))
-    texts = (", ".join(f'"{name}": {token}' for name, token in one.items()) for one in members)
-    feed = [f'{{"{table.key}": {n}{", " * bool(text)}{text}}}' for n, text in enumerate(texts)]
-    fast, slow = both_ways(lines(*feed), table)
+    feed = [{table.key: str(n)} for n in range(data.draw(st.integers(1, 2)))]
+    for column in data.draw(st.lists(st.sampled_from(table.columns[1:]), min_size=1, max_size=2)):
+        token = TOKENS.get(column.type, st.sampled_from(NUMBERS)) | st.sampled_from(["null", "[]", "17", '"17"'])
+        feed[-1][column.name] = data.draw(token)
+    texts = ("{" + ", ".join(f'"{name}": {token}' for name, token in record.items()) + "}" for record in feed)
+    fast, slow = both_ways(lines(*texts), table)
     if fast is not None:
         assert_same(fast, slow)
 
