@@ -228,8 +228,11 @@ def warn_if_busy() -> float:
     return load
 
 
-def publish(name: str, figures: Sequence[Figure], **details: object) -> None:
-    """Print the figures as a table and write them, with the details, to build/benchmarks/<name>.json."""
+def publish(name: str, figures: Sequence[Figure], **details: object) -> bool:
+    """Print the figures as a table and write them, with the details, to build/benchmarks/<name>.json.
+
+    Returns whether every promise is kept, for the exit code of a benchmark.
+    """
     width = max(len(figure.what) for figure in figures)
     print(f"{name:{width}}{'measured':>12}{'at most':>12}")
     for figure in figures:
@@ -242,3 +245,4 @@ def publish(name: str, figures: Sequence[Figure], **details: object) -> None:
     }
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / f"{name}.json").write_text(json.dumps(report, indent=2, default=vars) + "\n")
+    return all(figure.holds for figure in figures)
