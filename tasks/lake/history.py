@@ -104,8 +104,9 @@ def _per_day(records: pa.Table) -> Counter[date | None]:
 
 @dataclass(frozen=True)
 class Appended:
-    """What became of the records of one run: `read` = `appended` + `known` + `quarantined`.
+    """What became of the records of one run: `read` = `appended` + `known` + `quarantined`, unless some were lost.
 
+    Each is counted where it happens: `known` are the copies within the run and the versions that the history has.
     `revision` is the one that was committed, None if an earlier revision had everything; `warnings` are sentences.
     """
 
@@ -138,11 +139,10 @@ def append_batch(
     taken = _Taken(lake, table, batch, sorted(extracted, key=lambda source: source.name))
     since = taken.since()
     before = revisions(lake, table.name, since)
-    written, quarantined = _write_new(taken)
-    quarantined += sum(source.bad for source in extracted)
+    written, known, contradicting = _write_new(taken)
+    quarantined = contradicting + sum(source.bad for source in extracted)
     read, rows = sum(source.read for source in extracted), sum(part.rows for part in written)
     _refuse_bad(table, batch, quarantined, read, max_bad)
-    known = read - rows - quarantined
     number = 1 + max((revision for day, revision in before if day == batch), default=0)
     done = Appended(table.name, batch, number, read, rows, known, quarantined, taken.warnings())
     if rows or number == 1:
@@ -221,11 +221,11 @@ class _Taken:
         earliest = min(firsts).date() if firsts else self.batch
         return min(self.batch, date.fromordinal(max(1, earliest.toordinal() - _LAG.days)))
 
-    def lacking(self, piece: _Piece, records: pa.Table, manifests: Sequence[Manifest]) -> pa.Table:
-        """What the history lacks of `records`; of the history only keys, cursors and versions are read."""
+    def lacking(self, piece: _Piece, records: pa.Table, manifests: Sequence[Manifest]) -> tuple[pa.Table, int]:
+        """What the history lacks of `records`, and how many it has; of it only keys, cursors and versions are read."""
         key = self.table.key
         if not records.num_rows:
-            return records
+            return records, 0
         if piece.span is not None:
             bounds = pc.min_max(records[CURSOR]).as_py()
             versions = (block for m in manifests for block in self._versions(m, Span(bounds["min"], bounds["max"])))
@@ -282,21 +282,21 @@ class _Taken:
         return max(1, min(CHUNK_ROWS, _CHUNK_BYTES * rows // size)) if size else CHUNK_ROWS
 
 
-def _write_new(taken: _Taken) -> tuple[list[Part], int]:
-    """Write what the history lacks, a chunk at a time; the parts, and how many records contradicted another."""
+def _write_new(taken: _Taken) -> tuple[list[Part], int, int]:
+    """Write what the history lacks, a chunk at a time; the parts, and how many records were known or contradicted."""
     find = holding if taken.table.whole else committed
     manifests = find(taken.lake, taken.table.name, taken.since())
     folder, columns = paths.history(taken.table.name, taken.batch), [*taken.schema.names, CURSOR, VERSION]
-    written, contradicting = list[Part](), 0
+    written, known, contradicting = list[Part](), 0, 0
     with taken.contradictions() as kept:
         for number, piece in enumerate(taken.pieces()):
-            records, contradictions = one_per_cursor(taken.table.key, taken.records(piece))
-            contradicting += contradictions.num_rows
+            records, copies, contradictions = one_per_cursor(taken.table.key, taken.records(piece))
             _keep(kept, taken, contradictions)
-            new = taken.lacking(piece, records, manifests)
+            new, found = taken.lacking(piece, records, manifests)
+            known, contradicting = known + copies + found, contradicting + contradictions.num_rows
             if new.num_rows:
                 written.append(parts.write(taken.lake, folder, number, new.select(columns)))
-    return written, contradicting
+    return written, known, contradicting
 
 
 def _keep(kept: Sequence[Quarantine], taken: _Taken, contradictions: pa.Table) -> None:
