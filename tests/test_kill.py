@@ -105,8 +105,8 @@ INCREMENTS = [
         at("call", "tasks.balance:balance"),
     ],
     [
-        # extract: the quarantine of a feed is being written
-        at("return", "tasks.lake.quarantine:Quarantine.put", file="bad.json$"),
+        # extract: the quarantine of a feed is written, but has no name yet
+        at("call", "pathlib:Path.replace", self="/quarantine/reviews/"),
         # load: a table is loaded, others are not
         at("return", "tasks.warehouse.duckdb:DuckDBWarehouse.load", manifest__table="^orders$"),
         # reconcile: its artifact is published
