@@ -75,9 +75,9 @@ def extract(run: Run, take: Take, snapshot: str) -> Extracted:
     lake = stack.open_lake()
     if take.chunk is not None:
         rows = stack.open_reader().copy_out(table, take.chunk, run.as_of, snapshot)
-        extracted = extract_rows(lake, table, take.chunk, rows, run.day, run.as_of)
+        extracted = extract_rows(lake, table, take.chunk, rows, run.day, run.as_of, run.id)
     elif take.feed is not None:
-        extracted = extract_feed(lake, table, take.feed, run.day, run.as_of)
+        extracted = extract_feed(lake, table, take.feed, run.day, run.as_of, run.id)
     else:
         raise FeedError(
             f"{paths.landing(table.name, run.day)}/ has no file; deliver the feed ([] if it is empty) and run "

@@ -48,25 +48,29 @@ class Extracted:
     seconds: float = 0.0
 
 
-def extract_feed(lake: Lake, table: Table, source: Stored, batch: date, as_of: date) -> Extracted:
+def extract_feed(lake: Lake, table: Table, source: Stored, batch: date, as_of: date, run: str) -> Extracted:
     """Take a feed from landing; raises FeedError if the file is damaged, with the quarantine written."""
     checked = read_feed(lake, table, source, as_of)
-    return replace(store_extracted(lake, table, batch, source.path, checked), sources=(source,))
+    return replace(store_extracted(lake, table, batch, run, source.path, checked), sources=(source,))
 
 
-def extract_rows(lake: Lake, table: Table, chunk: Chunk, rows: pa.Table, batch: date, as_of: date) -> Extracted:
+def extract_rows(
+    lake: Lake, table: Table, chunk: Chunk, rows: pa.Table, batch: date, as_of: date, run: str
+) -> Extracted:
     """Take rows of a database: typed columns, or text wherever a value did not fit its column."""
     checked = (_placed_by_key(table, rows, block) for block in check_rows(table, rows, as_of))
-    return store_extracted(lake, table, batch, f"postgres/{table.name}/{chunk}", checked)
+    return store_extracted(lake, table, batch, run, f"postgres/{table.name}/{chunk}", checked)
 
 
-def store_extracted(lake: Lake, table: Table, batch: date, name: str, checked: Iterable[Checked]) -> Extracted:
-    """Write the good records of a source as parts and its bad ones into quarantine, block by block."""
+def store_extracted(
+    lake: Lake, table: Table, batch: date, run: str, name: str, checked: Iterable[Checked]
+) -> Extracted:
+    """Write the good records of a source as parts of the run, and its bad ones into quarantine, block by block."""
     written, days = list[Part](), Counter[date | None]()
     read = bad = size = 0
     unknown = set[str]()
     kept = Quarantine(lake, paths.quarantine(table.name, batch), name)
-    folder = paths.extracted(table.name, batch)
+    folder, prefix = paths.extracted(table.name, batch), paths.extracted_by(run)
     try:
         for block in checked:
             kept.put(block.bad)
@@ -74,7 +78,7 @@ def store_extracted(lake: Lake, table: Table, batch: date, name: str, checked: I
             days += _per_day(block.records)
             unknown.update(block.unknown)
             if block.records.num_rows:
-                written.append(parts.write(lake, folder, len(written), _by_cursor(block.records)))
+                written.append(parts.write(lake, folder, len(written), _by_cursor(block.records), prefix))
     except FeedError as error:
         kept.put([Bad("file", str(error), "")])
         kept.close()
@@ -130,15 +134,19 @@ def append_batch(
     extracted: Sequence[Extracted],
     max_bad: float,
     shop: str | None,
+    run: str,
 ) -> Appended:
     """Commit the versions that the history of `table` lacks of what was extracted as the next revision of `batch`.
 
     The first run of a day commits a revision whatever it took; a later one only with rows, or to say that a feed with
-    nothing but bad records is taken. The extracted folder is deleted then. Raises FeedError if more than `max_bad` of
+    nothing but bad records is taken. What the run extracted is deleted then. Raises FeedError if more than `max_bad` of
     the records (and more than 10) are bad, and TransientError if another run committed meanwhile, so that the task
     tries again and compares anew.
+
+    Runs of one batch exclude each other by the name of the revision. Runs of two batches do not: if both commit the
+    same table in the same moment, a version that both took is in the history twice. No current record shows that.
     """
-    taken = _Taken(lake, table, batch, sorted(extracted, key=lambda source: source.name))
+    taken = _Taken(lake, table, batch, run, sorted(extracted, key=lambda source: source.name))
     since = taken.since()
     before = revisions(lake, table.name, since)
     earlier = (holding if table.whole else committed)(lake, table.name, since)
@@ -152,7 +160,7 @@ def append_batch(
         _commit(lake, taken.manifest(done, window, written, shop), before, since)
     else:
         done = replace(done, revision=None)
-    lake.delete(paths.extracted(table.name, batch))
+    taken.forget()
     return done
 
 
@@ -178,6 +186,7 @@ class _Taken:
     lake: Lake
     table: Table
     batch: date
+    run: str
     sources: Sequence[Extracted]
 
     @property
@@ -265,6 +274,10 @@ class _Taken:
         """Whether a feed was taken that none of the manifests names, which the next run would take again."""
         return not {feed for manifest in manifests for feed in manifest.sources}.issuperset(self.feeds)
 
+    def forget(self) -> None:
+        """Delete what this run extracted, and not what another run of the day is about to compare."""
+        self.lake.sweep(paths.extracted(self.table.name, self.batch), prefix=paths.extracted_by(self.run))
+
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of this batch."""
         if not self.undated:
@@ -315,6 +328,7 @@ def _keep(kept: Sequence[Quarantine], table: Table, contradictions: pa.Table) ->
 
 def _refuse_bad(taken: _Taken, bad: int, read: int, max_bad: float) -> None:
     if bad > max(_BAD_TOLERATED, max_bad * read):
+        taken.forget()
         raise FeedError(
             f"{bad:,} of {read:,} records are bad, more than {max_bad:.1%}; nothing was committed. Read "
             f"{paths.quarantine(taken.table.name, taken.batch)}/, correct the source and run {taken.batch} again, or "
