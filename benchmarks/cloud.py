@@ -234,9 +234,9 @@ def history(s3: S3Server, scale: float) -> Iterator[tuple[S3Lake, pa.Table]]:
     rows = EVENTS.shop_schema.empty_table()
     for chunk in plan_chunks("interactions", shop.counts("interactions", WINDOW, AS_OF), WINDOW):
         made = shop.snapshot("interactions", chunk.window, AS_OF, chunk.share, chunk.shares)
-        extracted.append(extract_rows(lake, EVENTS, chunk, made, THROUGH, AS_OF))
+        extracted.append(extract_rows(lake, EVENTS, chunk, made, THROUGH, AS_OF, "run"))
         rows = max(rows, made.slice(0, CHUNK_ROWS), key=len)
-    append_batch(lake, EVENTS, THROUGH, WINDOW, extracted, 0.01, None)
+    append_batch(lake, EVENTS, THROUGH, WINDOW, extracted, 0.01, None, "run")
     yield lake, rows
 
 

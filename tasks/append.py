@@ -20,7 +20,9 @@ def append(run: Run, table: str, extracted: Sequence[Extracted]) -> Appended:
     Raises `FeedError` if too many of the records were bad; nothing is committed then.
     """
     lake = Stack.named(run.stack).open_lake()
-    appended = append_batch(lake, TABLES[table], run.day, run.windows[table], extracted, run.max_bad, run.identity)
+    appended = append_batch(
+        lake, TABLES[table], run.day, run.windows[table], extracted, run.max_bad, run.identity, run.id
+    )
     logger = get_run_logger()
     for warning in appended.warnings:
         logger.warning("%s: %s", table, warning)

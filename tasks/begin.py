@@ -6,7 +6,7 @@ from prefect import task
 
 from blocks.stack import Stack
 from tasks.errors import ParameterError
-from tasks.lake import meta
+from tasks.lake import manifests, meta
 from tasks.lake.store import Lake
 from tasks.plan import Occasion, Run, plan_history, plan_increment
 from tasks.retry import RETRY
@@ -41,7 +41,7 @@ def _reset(stack: Stack, lake: Lake, name: str, wanted: bool) -> None:
     """Delete what the stack holds if that is wanted, or was begun before; the lake's marker goes last."""
     if wanted and not meta.is_resetting(lake) and not meta.is_empty(lake):
         info = meta.read(lake)
-        if info is None or not info.simulated:
+        if info is None or not info.simulated or manifests.holds_real_records(lake):
             raise ParameterError(f"Stack {name!r} holds more than a simulated shop, which reset=True does not delete.")
         meta.begin_reset(lake)
     if meta.is_resetting(lake):

@@ -61,7 +61,7 @@ def _feeds(lake: Lake, run: Run, table: Table) -> tuple[Take, ...]:
     window = run.windows[table.name]
     taken = {source for manifest in committed(lake, table.name, since=window.start) for source in manifest.sources}
     expected = window if run.backfill else Window(run.day, run.as_of)
-    if not any(lake.files(paths.landing(table.name, day)) for day in expected):
+    if not landed(lake, table, expected, taken=()):
         return (Take(table.name),)
     return tuple(Take(table.name, feed=feed) for feed in landed(lake, table, window, taken))
 
@@ -83,13 +83,13 @@ def extract(run: Run, take: Take, snapshot: str) -> Extracted:
     lake = stack.open_lake()
     if take.chunk is not None:
         rows = stack.open_reader().copy_out(table, take.chunk, run.as_of, snapshot)
-        extracted = extract_rows(lake, table, take.chunk, rows, run.day, run.as_of)
+        extracted = extract_rows(lake, table, take.chunk, rows, run.day, run.as_of, run.id)
     elif take.feed is not None:
-        extracted = extract_feed(lake, table, take.feed, run.day, run.as_of)
+        extracted = extract_feed(lake, table, take.feed, run.day, run.as_of, run.id)
     else:
         raise FeedError(
-            f"{table.name}: {paths.landing(table.name, run.day)}/ has no file; deliver the feed ([] if it is empty) "
-            f"and run {run.day} again."
+            f"{paths.landing(table.name, run.day)}/ has no file; deliver the feed ([] if it is empty) and run "
+            f"{run.day} again."
         )
     if extracted.unknown_columns:
         get_run_logger().warning(

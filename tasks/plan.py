@@ -31,9 +31,8 @@ class Occasion:
 class Run:
     """One run of one `day`: the window of days of each table that takes part, and the shop that writes them first.
 
-    `shop` is None where a real shop has written already; `identity` names the simulated shop of the lake, if it is
-    one; `max_bad` is the tolerated share of bad records; `backfill` marks a historical load, whose feeds may have
-    landed on any day.
+    `identity` names that shop; both are None where a real shop has written already. `max_bad` is the tolerated share
+    of bad records; `backfill` marks a historical load, whose feeds may have landed on any day.
     """
 
     id: str
@@ -99,7 +98,7 @@ def _run(
 ) -> Run:
     windows = {table: _window(lake, table, day, info.start) for table in tables}
     shop = _continued(info, occasion.stack) if occasion.generate else None
-    identity = info.identity if info.simulated else None
+    identity = info.identity if shop else None
     return Run(
         occasion.id, occasion.started, occasion.stack, day, windows, shop, identity, occasion.max_bad, backfill=backfill
     )

@@ -8,20 +8,21 @@ from blocks.stack import Stack
 from tasks.lake import meta, paths
 from tasks.plan import Run
 from tasks.retry import RETRY
-from tasks.tables import TABLES
+
+ABANDONED = timedelta(hours=12)
+"""What was extracted longer ago than this is nobody's: no run takes as long from there to its commit."""
 
 
-@task(task_run_name="prune landing {run.day}", **RETRY)
+@task(task_run_name="prune {run.day}", **RETRY)
 def prune(run: Run) -> int:
     """Delete the landing folders of days that are `landing_days` or more before the run's day; how many they were.
 
     No day of a window is touched, however long ago it is: the next attempt at that table takes it again. What was
-    extracted of tables that have no window goes too: they had committed it when an earlier run was killed.
+    extracted and never committed goes too, by its age alone: another run, of whichever day, may be at work.
     """
     stack = Stack.named(run.stack)
     lake = stack.open_lake()
-    for table in TABLES.keys() - run.windows.keys():
-        lake.delete(paths.extracted(table, run.day))
+    lake.sweep(paths.EXTRACTED, before=run.started - ABANDONED)
     kept = run.as_of - timedelta(days=stack.landing_days)
     pruned = meta.prune_landing(lake, min([kept, *(window.start for window in run.windows.values())]))
     if pruned:

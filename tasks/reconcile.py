@@ -12,6 +12,7 @@ from tasks.lake.history import Appended
 from tasks.plan import Run
 from tasks.publish import publish_run
 from tasks.retry import RETRY
+from tasks.tables import TABLES
 
 
 @task(task_run_name="reconcile {run.day}", **RETRY)
@@ -25,22 +26,22 @@ def reconcile(
     """Balance the tables of a run in source, history and warehouse, and publish report and balance sheet as artifacts.
 
     `failures` are the tables that did not get this far, with the reason; `seconds` is the time that the run's tasks
-    worked on each; `full` audits the whole history of each
-    table too. Raises `ReconcileError` naming every table that failed or does not add up.
+    worked on each; `full` audits the whole history of all tables too. Raises `ReconcileError` naming every table that
+    failed or does not add up.
     """
     stack = Stack.named(run.stack)
     lake = stack.open_lake()
     with stack.open_warehouse() as warehouse:
         report = IngestReport(run.stack, run.day, tuple(balance(lake, warehouse, done) for done in appended))
-        audited = {done.table: audit(lake, warehouse, done.table) for done in appended if full}
+        audited = [(table, problem) for table in TABLES if full for problem in audit(lake, warehouse, table)]
     publish_run(stack, report, seconds, failures)
     create_table_artifact(
         key="balance-sheet", table=[_row(line) for line in report.tables], description=f"{run.stack} {run.day}"
     )
     for warning in report.warnings:
         get_run_logger().warning(warning)
-    problems = [(b.table, problem) for b in report.tables for problem in (*b.problems, *audited.get(b.table, ()))]
-    problems += failures.items()
+    found = [(line.table, problem) for line in report.tables for problem in line.problems]
+    problems = [*dict.fromkeys((*found, *audited, *failures.items()))]
     if problems:
         raise ReconcileError(
             f"{run.stack} {run.day}: " + "; ".join(f"{table}: {problem}" for table, problem in problems),

@@ -141,4 +141,4 @@ def _number(revisions_: int) -> str:
 
 
 def _landed(lake: Lake, table: str, day: date) -> int | None:
-    return len(lake.files(paths.landing(table, day))) if TABLES[table].home is Home.JSON else None
+    return len(lake.files(paths.landing(table, day), recursive=True)) if TABLES[table].home is Home.JSON else None

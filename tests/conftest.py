@@ -71,10 +71,11 @@ class Processes:
             text=True,
         )
 
-    def begin(self, *flows: Flow, death: dict[str, Any] | None = None) -> None:
-        """Have flows run, the last until its death if one is given; `end` waits for it."""
+    def begin(self, *flows: Flow, death: dict[str, Any] | None = None, at_once: int = 1) -> None:
+        """Have flows run, the last until its death if one is given, in so many processes at once; `end` waits."""
         assert self._process.stdin is not None
-        print(json.dumps({"home": self._home, "flows": flows, "death": death}), file=self._process.stdin, flush=True)
+        step = {"home": self._home, "flows": flows, "death": death, "at_once": at_once}
+        print(json.dumps(step), file=self._process.stdin, flush=True)
 
     def end(self) -> tuple[int, str | None]:
         """The exit code of the oldest step whose end nobody waited for, and the function in which it was killed."""
@@ -87,8 +88,8 @@ class Processes:
                 return answer["status"], died
         raise AssertionError(f"the process of the flows ended by itself: {self.said()}")
 
-    def run(self, *flows: Flow, death: dict[str, Any] | None = None) -> tuple[int, str | None]:
-        self.begin(*flows, death=death)
+    def run(self, *flows: Flow, death: dict[str, Any] | None = None, at_once: int = 1) -> tuple[int, str | None]:
+        self.begin(*flows, death=death, at_once=at_once)
         return self.end()
 
     def said(self) -> str:

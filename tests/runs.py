@@ -2,9 +2,9 @@
 
 `python tests/runs.py CHUNK_ROWS WORKERS [PART_BYTES]` reads steps from its standard input, one JSON object a line,
 and answers each with a line. A step has the `home` of a stack, `flows` to run in order (names with parameters), and
-perhaps a `death`: the point of the last flow at which its process kills itself. Every step is a process of its own,
-forked from one that has only imported the flows, which saves the seconds that an import takes; with PART_BYTES, which
-is the size of the parts of an upload to S3 then, those of the cloud stack as well.
+perhaps a `death`: the point of the last flow at which its process kills itself. Every step is a process of its own, or
+several `at_once`, forked from one that has only imported the flows, which saves the seconds that an import takes; with
+PART_BYTES, which is the size of the parts of an upload to S3 then, those of the cloud stack as well.
 
 The point of a death is found by Python's profiling hooks, so that the code under test needs none: its N-th call or
 return of a function, or of a function in C that it calls, counting only those with certain local variables.
@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from importlib import import_module
 from operator import attrgetter
 from types import CodeType, FrameType
@@ -79,9 +79,13 @@ def answer(line: dict[str, Any]) -> None:
 
 
 def prepare(chunk_rows: int, workers: int) -> dict[str, Callable[..., Any]]:
-    """Import the flows, for that many workers, and with small chunks: a small shop then has several, as a large one."""
-    from tasks import window
+    """Import the flows, for that many workers, and with small chunks: a small shop then has several, as a large one.
 
+    What a killed run extracted is nobody's for the next one already: no others are at work.
+    """
+    from tasks import prune, window
+
+    prune.ABANDONED = timedelta(0)
     window.CHUNK_ROWS = chunk_rows
     window.plan_chunks.__defaults__ = (chunk_rows,)
 
@@ -131,12 +135,14 @@ def main() -> None:
     for given in part_bytes:
         prepare_cloud(given)
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            run(flows, json.loads(line))
-            return
-        _, status = os.waitpid(child, 0)
-        answer({"status": os.waitstatus_to_exitcode(status)})
+        step, children = json.loads(line), []
+        for _ in range(step["at_once"]):
+            children.append(os.fork())
+            if not children[-1]:
+                run(flows, step)
+                return
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        answer({"status": next(filter(None, statuses), 0)})
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
@@ -16,13 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import FeedError, HistoryError, TransientError
-from tasks.lake import history, manifests, parts, paths
+from tasks.lake import history, manifests, parts, paths, quarantine
+from tasks.lake.checks import Checked
+from tasks.lake.feeds import landed
 from tasks.lake.history import Appended, Extracted, append_batch, extract_feed, extract_rows
 from tasks.lake.manifests import Manifest, committed, newest_batch_before, read_manifest, revisions
 from tasks.lake.parts import Span
-from tasks.lake.store import LocalLake
+from tasks.lake.s3 import S3Lake
+from tasks.lake.s3_calls import S3Access
+from tasks.lake.store import Lake, LocalLake, Stored
 from tasks.tables import TABLES, Table
 from tasks.window import Chunk, Window
+from tests.s3_server import S3Server
 
 DAY = date(2025, 1, 31)
 ONE_DAY = timedelta(1)
@@ -38,36 +45,50 @@ def order(order_id: int, changed: str | None = "2025-01-30T10:00:00Z", status: s
     return {"order_id": order_id, "status": status, "updated_at": changed, **more}
 
 
-def extract(
-    lake: LocalLake, records: Sequence[Any], day: date = DAY, name: str = "feed", table: Table = ORDERS
-) -> Extracted:
+def land(lake: Lake, records: Sequence[Any], day: date = DAY, name: str = "feed", table: Table = ORDERS) -> Stored:
     path = f"{paths.landing(table.name, day)}/{name}.json"
     lake.write(path, json.dumps(records).encode())
-    source = next(stored for stored in lake.files(paths.landing(table.name, day)) if stored.path == path)
-    return extract_feed(lake, table, source, day, day + ONE_DAY)
+    found = lake.files(paths.landing(table.name, day), recursive=True)
+    return next(stored for stored in found if stored.path == path)
+
+
+def extract(
+    lake: Lake, records: Sequence[Any], day: date = DAY, name: str = "feed", table: Table = ORDERS, run: str = "run"
+) -> Extracted:
+    return extract_feed(lake, table, land(lake, records, day, name, table), day, day + ONE_DAY, run)
 
 
 def append(
-    lake: LocalLake, *extracted: Extracted, day: date = DAY, max_bad: float = 0.01, table: Table = ORDERS
+    lake: Lake,
+    *extracted: Extracted,
+    day: date = DAY,
+    max_bad: float = 0.01,
+    table: Table = ORDERS,
+    run: str = "run",
 ) -> Appended:
     window = Window(day - timedelta(29), day + ONE_DAY)
-    done = append_batch(lake, table, day, window, extracted, max_bad, "shop")
+    done = append_batch(lake, table, day, window, extracted, max_bad, "shop", run)
     assert done.read == done.appended + done.known + done.quarantined == sum(source.read for source in extracted)
-    assert not lake.exists(paths.extracted(table.name, day))
+    assert extracted_by(lake, run, table) == []
     return done
+
+
+def extracted_by(lake: Lake, run: str, table: Table = ORDERS) -> list[str]:
+    found = (file.path for file in lake.files(f"extracted/{table.name}", recursive=True))
+    return [path for path in found if f"/{paths.extracted_by(run)}-" in path]
 
 
 def run(lake: LocalLake, records: Sequence[Any], day: date = DAY, table: Table = ORDERS) -> Appended:
     return append(lake, extract(lake, records, day, table=table), day=day, table=table)
 
 
-def stored(lake: LocalLake, table: Table = ORDERS) -> list[dict[str, Any]]:
+def stored(lake: Lake, table: Table = ORDERS) -> list[dict[str, Any]]:
     """All versions of the history, in the order in which they become current, with their batch."""
     rows = []
     for manifest in committed(lake, table.name):
         for part in manifest.parts:
-            path = lake.root / paths.history(table.name, manifest.batch) / part.name
-            rows += [row | {"batch": manifest.batch} for row in pq.read_table(path).to_pylist()]
+            data = lake.read(f"{paths.history(table.name, manifest.batch)}/{part.name}")
+            rows += [row | {"batch": manifest.batch} for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
     return sorted(rows, key=lambda row: (row["_cursor"] or datetime.min, row["batch"], row["_version"]))  # noqa: DTZ901
 
 
@@ -75,7 +96,7 @@ def current(lake: LocalLake) -> dict[int, str]:
     return {row["order_id"]: row["status"] for row in stored(lake)}
 
 
-def quarantined(lake: LocalLake, table: Table = ORDERS, day: date = DAY) -> list[dict[str, Any]]:
+def quarantined(lake: Lake, table: Table = ORDERS, day: date = DAY) -> list[dict[str, Any]]:
     files = lake.files(paths.quarantine(table.name, day))
     return [json.loads(line) for file in files for line in lake.read(file.path).splitlines()]
 
@@ -322,11 +343,66 @@ def test_bad_records_are_quarantined_once_each_and_the_rest_is_committed(lake: L
     assert quarantined(lake)[0]["record"] == '{"order_id": 1.5}'
 
 
-def test_a_corrected_feed_leaves_no_quarantine(lake: LocalLake) -> None:
-    extract(lake, [order(1), {"order_id": 1.5}])
-    assert quarantined(lake)
-    extract(lake, [order(1)])
-    assert lake.files(paths.quarantine("orders", DAY)) == []
+def test_what_an_overwritten_feed_left_in_quarantine_stays(lake: LocalLake) -> None:
+    run(lake, [order(1), {"order_id": 1.5, "note": "precious"}])
+    run(lake, [order(1), order(2)])
+    run(lake, [order(1), {"order_id": 2.5}])
+    assert {entry["record"] for entry in quarantined(lake)} == {
+        '{"order_id": 1.5, "note": "precious"}',
+        '{"order_id": 2.5}',
+    }
+
+
+def test_an_attempt_that_is_made_again_leaves_nothing_twice_in_quarantine(
+    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "_FILE_BYTES", 150)
+    feed = [{"order_id": f"bad {n}"} for n in range(5)]
+    checked = list(history.read_feed(lake, ORDERS, land(lake, feed), DAY + ONE_DAY))
+    with pytest.raises(TimeoutError):
+        history.store_extracted(lake, ORDERS, DAY, "run", "feed", cut_off(checked))
+    history.store_extracted(lake, ORDERS, DAY, "run", "feed", checked)
+    assert sorted(entry["position"] for entry in quarantined(lake)) == [1, 2, 3, 4, 5]
+    assert len(lake.files(paths.quarantine("orders", DAY))) == 3
+
+
+def cut_off(checked: Sequence[Checked]) -> Iterator[Checked]:
+    yield from (replace(block, bad=block.bad[:3]) for block in checked)
+    raise TimeoutError
+
+
+def test_a_late_feed_of_nothing_but_bad_records_is_taken_once(lake: LocalLake) -> None:
+    run(lake, [order(1)])
+    land(lake, [{"order_id": 1.5}], name="late")
+    found = [take_landed(lake, DAY), take_landed(lake, DAY), take_landed(lake, DAY + ONE_DAY)]
+    assert [(done.revision, done.read, done.quarantined) for done in found] == [(2, 1, 1), (None, 0, 0), (1, 0, 0)]
+    assert [len(quarantined(lake, day=DAY + n * ONE_DAY)) for n in range(2)] == [1, 0]
+
+
+def test_a_late_feed_of_nothing_but_known_records_appends_no_revision(lake: LocalLake) -> None:
+    run(lake, [order(1)])
+    land(lake, [order(1)], name="late")
+    assert take_landed(lake, DAY) == Appended("orders", DAY, None, read=1, appended=0, known=1, quarantined=0)
+
+
+def take_landed(lake: Lake, day: date) -> Appended:
+    """What a run takes: the feeds of its window that no manifest names."""
+    window = Window(day - timedelta(29), day + ONE_DAY)
+    taken = {source for manifest in committed(lake, "orders", window.start) for source in manifest.sources}
+    feeds = landed(lake, ORDERS, window, taken)
+    return append(lake, *(extract_feed(lake, ORDERS, feed, day, day + ONE_DAY, "run") for feed in feeds), day=day)
+
+
+def test_a_feed_is_taken_from_a_folder_of_its_day(lake: LocalLake) -> None:
+    for name in ("hour=05/part-1", "hour=06/region=eu/part-1", ".hour=07/part-1"):
+        land(lake, [order(len(name))], name=name)
+    lake.write("landing/orders/2025-01-30", b"[]")  # a file, and no day
+    done = take_landed(lake, DAY)
+    assert [source.path for source in read_manifest(lake, "orders", DAY, 1).sources] == [
+        "landing/orders/2025-01-31/hour=05/part-1.json",
+        "landing/orders/2025-01-31/hour=06/region=eu/part-1.json",
+    ]
+    assert (done.appended, take_landed(lake, DAY + ONE_DAY).read) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -337,9 +413,9 @@ def test_too_many_bad_records_stop_the_commit(lake: LocalLake, bad: int, good: i
     if not fails:
         assert append(lake, extracted, max_bad=share).quarantined == bad
         return
-    with pytest.raises(FeedError, match=r"orders: 11 of 100 records are bad, .*quarantine/orders/batch=2025-01-31"):
+    with pytest.raises(FeedError, match=r"^11 of 100 records are bad, .*quarantine/orders/batch=2025-01-31"):
         append(lake, extracted, max_bad=share)
-    assert revisions(lake, "orders") == []
+    assert (revisions(lake, "orders"), extracted_by(lake, "run")) == ([], [])
     assert len(quarantined(lake)) == bad
 
 
@@ -354,7 +430,7 @@ def test_a_damaged_feed_leaves_its_quarantine_and_says_so_there(lake: LocalLake)
     lake.write(path, b'{"order_id": 1.5}\n{"order_id": 2}\n{"order_id": 3, "sta')
     (source,) = lake.files(paths.landing("orders", DAY))
     with pytest.raises(FeedError, match="cut off in line 3"):
-        extract_feed(lake, ORDERS, source, DAY, DAY + ONE_DAY)
+        extract_feed(lake, ORDERS, source, DAY, DAY + ONE_DAY, "run")
     assert [entry["position"] for entry in quarantined(lake)] == [1, "file"]
 
 
@@ -395,7 +471,7 @@ def test_rows_of_a_database_are_appended_like_feeds(lake: LocalLake) -> None:
     chunk = Chunk("interactions", Window(DAY, DAY + ONE_DAY))
     rows = events((2, datetime(2025, 1, 31, 5)), (1, datetime(2025, 1, 31, 5)), (3, None))
     for day, appended in ((DAY, 3), (DAY + ONE_DAY, 0)):
-        extracted = extract_rows(lake, EVENTS, chunk, rows, day, day + ONE_DAY)
+        extracted = extract_rows(lake, EVENTS, chunk, rows, day, day + ONE_DAY, "run")
         assert append(lake, extracted, day=day, table=EVENTS).appended == appended
     assert sorted(row["event_id"] for row in stored(lake, EVENTS)) == [1, 2, 3]
 
@@ -403,7 +479,7 @@ def test_rows_of_a_database_are_appended_like_feeds(lake: LocalLake) -> None:
 def test_a_bad_row_of_a_database_is_named_by_its_key(lake: LocalLake) -> None:
     chunk = Chunk("interactions", Window(DAY, DAY + ONE_DAY))
     rows = pa.table({"event_id": ["7", "8"], "created_at": ["2025-01-31 05:00:00", "infinity"]})
-    extracted = extract_rows(lake, EVENTS, chunk, rows, DAY, DAY + ONE_DAY)
+    extracted = extract_rows(lake, EVENTS, chunk, rows, DAY, DAY + ONE_DAY, "run")
     assert (extracted.read, extracted.bad) == (2, 1)
     (entry,) = quarantined(lake, EVENTS)
     assert (entry["position"], entry["file"]) == ("event_id 8", "postgres/interactions/2025-01-31--2025-01-31")
@@ -411,7 +487,7 @@ def test_a_bad_row_of_a_database_is_named_by_its_key(lake: LocalLake) -> None:
 
 def test_rows_of_no_chunk_make_nothing(lake: LocalLake) -> None:
     chunk = Chunk("interactions", Window(DAY, DAY + ONE_DAY))
-    extracted = extract_rows(lake, EVENTS, chunk, events(), DAY, DAY + ONE_DAY)
+    extracted = extract_rows(lake, EVENTS, chunk, events(), DAY, DAY + ONE_DAY, "run")
     assert (extracted.read, extracted.parts) == (0, ())
     assert append(lake, extracted, table=EVENTS).revision == 1
 
@@ -425,14 +501,12 @@ def test_a_lost_race_is_tried_again_and_compares_anew(lake: LocalLake, monkeypat
 
     def overtaken(key: str, records: pa.Table) -> Any:
         monkeypatch.undo()
-        theirs = extract(lake, [order(2), order(3)], name="theirs")
-        append_batch(lake, ORDERS, DAY, Window(DAY, DAY + ONE_DAY), [theirs], 0.01, None)
+        append(lake, extract(lake, [order(2), order(3)], name="theirs", run="theirs"), run="theirs")
         return one_per_cursor(key, records)
 
     monkeypatch.setattr(history, "one_per_cursor", overtaken)
-    with pytest.raises(TransientError, match="another run"):
-        append_batch(lake, ORDERS, DAY, Window(DAY, DAY + ONE_DAY), [mine], 0.01, None)
-    mine = extract(lake, [order(1), order(2)], name="mine")
+    with pytest.raises(TransientError, match="Another run committed a batch of orders"):
+        append(lake, mine)
     done = append(lake, mine)
     assert (done.revision, done.appended, done.known) == (2, 1, 1)
     assert len(stored(lake)) == 3
@@ -446,13 +520,45 @@ def test_a_batch_of_another_day_committed_meanwhile_is_compared_with_too(
 
     def overtaken(key: str, records: pa.Table) -> Any:
         monkeypatch.undo()
-        run(lake, [order(2)], DAY - ONE_DAY)
+        theirs = extract(lake, [order(2)], DAY - ONE_DAY, run="theirs")
+        append(lake, theirs, day=DAY - ONE_DAY, run="theirs")
         return one_per_cursor(key, records)
 
     monkeypatch.setattr(history, "one_per_cursor", overtaken)
-    with pytest.raises(TransientError, match="another run"):
+    with pytest.raises(TransientError, match="Another run"):
         append(lake, mine)
     assert append(lake, mine).known == 1
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def shared(request: pytest.FixtureRequest, lake: LocalLake) -> Lake:
+    """A lake in each kind of store."""
+    if request.param == "folder":
+        return lake
+    s3: S3Server = request.getfixturevalue("s3")
+    return S3Lake(s3.make_bucket("history"), access=S3Access(session=s3.session, endpoint=s3.endpoint))
+
+
+def test_runs_of_one_day_at_once_all_end_well(shared: Lake) -> None:
+    source = land(shared, [order(n, status=status) for n in range(50) for status in ("first", "last")])
+    at_once = Barrier(3, timeout=60)
+
+    def take(run: str) -> Appended:
+        mine = extract_feed(shared, ORDERS, source, DAY, DAY + ONE_DAY, run)
+        at_once.wait()
+        while True:
+            try:
+                return append(shared, mine, run=run, max_bad=1)
+            except TransientError:
+                continue
+
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(take, ("one", "two", "three")))
+    assert sorted((one.appended, one.known, one.quarantined) for one in done) == [(0, 50, 50), (0, 50, 50), (50, 0, 50)]
+    assert sorted((row["order_id"], row["status"]) for row in stored(shared)) == [(n, "last") for n in range(50)]
+    assert len(quarantined(shared)) == 50
+    assert revisions(shared, "orders") == [(DAY, 1)]
+    assert shared.files("extracted", recursive=True) == []
 
 
 def test_only_one_of_two_commits_of_a_revision_wins(lake: LocalLake) -> None:
@@ -489,6 +595,16 @@ def test_a_missing_part_is_named(lake: LocalLake) -> None:
 # --- parts and manifests ---
 
 
+def test_what_a_real_shop_wrote_is_told_from_what_the_simulated_one_did(lake: LocalLake) -> None:
+    run(lake, [order(1)])
+    found, day = [], DAY + ONE_DAY
+    for records in ([], [order(2)]):
+        append_batch(lake, ORDERS, day, Window(day, day), [extract(lake, records, day)], 0.01, None, "run")
+        found.append(manifests.holds_real_records(lake))
+    assert found == [False, True]
+    assert [manifest.rows for manifest in committed(lake, "orders", day)] == [0, 1]
+
+
 def test_a_part_is_read_only_where_the_cursor_is(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "_GROUP_ROWS", 10)
     instants = [datetime(2025, 1, 1) + n * ONE_DAY for n in range(95)] + [None] * 5
@@ -509,7 +625,7 @@ def test_batches_without_rows_are_not_read(lake: LocalLake) -> None:
     for ahead in range(70):
         day = date(2024, 1, 1) + ahead * ONE_DAY
         chunk = Chunk("categories", Window(day, day + ONE_DAY))
-        extracted = extract_rows(lake, CATEGORIES, chunk, categories, day, day + ONE_DAY)
+        extracted = extract_rows(lake, CATEGORIES, chunk, categories, day, day + ONE_DAY, "run")
         assert append(lake, extracted, day=day, table=CATEGORIES).appended == (ahead == 0)
     assert len(revisions(lake, "categories", date(2024, 1, 2))) == 69
     assert [manifest.batch for manifest in manifests.holding(lake, "categories")] == [date(2024, 1, 1)]

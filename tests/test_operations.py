@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import FrozenInstanceError
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -18,19 +21,23 @@ from prefect.states import State
 
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
+from flows.historical_load import historical_load
 from flows.occasion import occasion
 from tasks.balance import IngestReport
 from tasks.begin import begin_increment
-from tasks.errors import FeedError, ReconcileError, WarehouseError
-from tasks.lake import paths
+from tasks.errors import FeedError, ParameterError, ReconcileError, WarehouseError
+from tasks.lake import history, paths
+from tasks.lake.history import Appended
 from tasks.lake.manifests import read_manifest, revisions
 from tasks.load import load
 from tasks.plan import Run
+from tasks.prune import ABANDONED
+from tasks.reconcile import reconcile
 from tasks.retry import RETRY
 from tasks.tables import TABLES, Home
 from tasks.window import Window
 
-FIRST = date(2025, 1, 1)
+FIRST, SECOND, THIRD = (date(2025, 1, n) for n in (1, 2, 3))
 FEEDS = [table.name for table in TABLES.values() if table.home is Home.JSON]
 
 
@@ -89,7 +96,7 @@ def test_table_without_a_feed_fails_alone_and_completes_later(shop: Stack) -> No
     with pytest.raises(ReconcileError) as failure:
         take()
     message = str(failure.value)
-    assert "orders: landing/orders/2025-01-01/ has no file; deliver the feed" in message
+    assert "local 2025-01-01: orders: landing/orders/2025-01-01/ has no file; deliver the feed" in message
     assert "run 2025-01-01 again" in message
     assert not any(f"{table}:" in message for table in set(TABLES) - {"orders"})
     assert committed(shop, FIRST) == loaded_tables(shop, FIRST) == set(TABLES) - {"orders"}
@@ -129,7 +136,7 @@ def test_many_bad_records_fail_the_table_until_they_are_allowed(shop: Stack) -> 
     deliver_nothing(shop, FIRST, but=["orders"])
     deliver(shop, "orders", FIRST, orders(good=20, bad=11))
     with pytest.raises(
-        ReconcileError, match=r"orders: 11 of 31 records are bad, more than 1\.0%; nothing was committed"
+        ReconcileError, match=r"01: orders: 11 of 31 records are bad, more than 1\.0%; nothing was committed"
     ):
         take()
     assert committed(shop, FIRST) == set(TABLES) - {"orders"}
@@ -149,9 +156,58 @@ def test_damaged_feed_fails_its_table_until_it_is_replaced(shop: Stack) -> None:
     (run,) = task_runs("extract orders 2025-01-01")
     assert run.run_count == 1  # a damaged file does not pass by waiting
 
+    before = quarantined(shop, "orders", FIRST)
+    assert [entry["position"] for entry in before] == ["file"]
     deliver(shop, "orders", FIRST, whole)
     assert next(line.appended for line in take().tables if line.table == "orders") == 200
-    assert quarantined(shop, "orders", FIRST) == []
+    assert quarantined(shop, "orders", FIRST) == before
+
+
+def test_records_lost_between_extract_and_append_fail_their_table(shop: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver_nothing(shop, FIRST, but=["orders"])
+    deliver(shop, "orders", FIRST, orders(good=100, bad=2))
+    records = history._Taken.records
+
+    def some(taken: history._Taken, piece: history._Piece) -> pa.Table:
+        return records(taken, piece).slice(40 if taken.table.name == "orders" else 0)
+
+    monkeypatch.setattr(history._Taken, "records", some)
+    with pytest.raises(ReconcileError) as failure:
+        take()
+    assert str(failure.value) == "local 2025-01-01: orders: 102 source records, but 62 are accounted for"
+
+
+def test_reset_is_refused_once_a_run_took_what_a_real_shop_wrote(shop: Stack) -> None:
+    lake, feed = shop.open_lake(), "hour=05/feed.json"
+    deliver_nothing(shop, FIRST, but=["orders"])
+    deliver(shop, "orders", FIRST, orders(good=1, bad=0), name=feed)
+    take()
+    manifest = read_manifest(lake, "orders", FIRST, 1)
+    assert ([source.path for source in manifest.sources], manifest.rows, manifest.shop) == (
+        [f"landing/orders/2025-01-01/{feed}"],
+        1,
+        None,
+    )
+    assert read_manifest(lake, "orders", date(2024, 12, 31), 1).shop is not None
+    with pytest.raises(ParameterError, match="holds more than a simulated shop, which reset=True does not delete"):
+        historical_load(date(2024, 12, 1), date(2024, 12, 2), scale=0.02, reset=True)
+    assert read_manifest(lake, "orders", FIRST, 1) == manifest
+
+
+def test_full_reconcile_audits_what_earlier_runs_committed(shop: Stack) -> None:
+    lake, run = shop.open_lake(), planned()
+    part = read_manifest(lake, "orders", date(2024, 12, 31), 1).parts[0]
+    path = f"{paths.history('orders', date(2024, 12, 31))}/{part.name}"
+    lake.delete(path)
+    nothing = Appended("reviews", FIRST, None, read=0, appended=0, known=0, quarantined=0)
+
+    @flow(name="reconcile-alone")
+    def reconcile_alone(full: bool) -> IngestReport:
+        return reconcile(run, [nothing], {}, {}, full=full)
+
+    assert [line.problems for line in reconcile_alone(full=False).tables] == [()]
+    with pytest.raises(ReconcileError, match=f"01: orders: batch 2024-12-31 revision 1: {path} is missing"):
+        reconcile_alone(full=True)
 
 
 def test_window_reaches_back_to_missed_days_and_landing_is_kept_for_it(shop: Stack) -> None:
@@ -167,6 +223,25 @@ def test_window_reaches_back_to_missed_days_and_landing_is_kept_for_it(shop: Sta
     assert next(line.appended for line in report.tables if line.table == "orders") == 2
     assert read_manifest(lake, "orders", late, 1).window == Window(next_day, date(2025, 7, 1))
     assert lake.folders("landing/orders") == ["2025-01-05", "2025-06-30"]
+
+
+def test_what_killed_runs_extracted_goes_by_its_age(shop: Stack) -> None:
+    lake = shop.open_lake()
+    left = [f"{paths.extracted('orders', day)}/{name}" for day in (FIRST, THIRD) for name in ("part-a", ".b", "part-c")]
+    for path in left:
+        lake.write(path, b"")
+        if not path.endswith("c"):
+            age(Path(shop.lake.basepath, path))
+    deliver_nothing(shop, SECOND)
+    take(SECOND)
+    assert [file.path for file in lake.files("extracted", recursive=True)] == [path for path in left if path[-1] == "c"]
+    assert not any(lake.exists(path) for path in left if path[-1] != "c")
+
+
+def age(path: Path) -> None:
+    """Have a file look as if it was left just before the oldest run that can be at work."""
+    long_ago = path.stat().st_mtime - ABANDONED.total_seconds() - 1
+    os.utime(path, (long_ago, long_ago))
 
 
 def test_landing_is_kept_for_ninety_days_of_the_run(shop: Stack) -> None:

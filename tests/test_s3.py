@@ -8,7 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,21 @@ def test_a_folder_is_deleted_with_all_it_holds_and_nothing_else(lake: Lake) -> N
         lake.write(path, b"x")
     lake.delete("a")
     assert [lake.exists(path) for path in ("a", "a/b/2", "a-b/4", "ab/5", "b")] == [False, False, True, True, True]
+
+
+def test_files_are_swept_by_name_and_age(lake: Lake) -> None:
+    now = datetime.now(UTC)
+    for path in ("a/b/x-1", "a/b/c/x-2", "a/b/y", "a/b/.x", "ab/x-3"):
+        lake.write(path, b"")
+    lake.sweep("a", prefix="x-", before=now - ONE_DAY)
+    assert len(lake.files("a", recursive=True)) == 3
+    lake.sweep("a/b", prefix="x-")
+    assert [file.path for file in lake.files("a", recursive=True)] == ["a/b/y"]
+    lake.sweep("a", before=now + ONE_DAY)
+    assert [lake.exists(path) for path in ("a/b/y", "a/b/.x", "ab/x-3")] == [False, False, True]
+    lake.sweep("a", before=now + ONE_DAY)
+    lake.sweep("none")
+    assert not lake.exists("a")
 
 
 def test_files_and_folders_are_listed(lake: Lake) -> None:
@@ -225,10 +240,11 @@ def take_day(lake: Lake, day: date) -> None:
     window = Window(newest_batch_before(lake, "orders", day) or day - 29 * ONE_DAY, day + ONE_DAY)
     taken = {source for manifest in committed(lake, "orders", window.start) for source in manifest.sources}
     sources = landed(lake, ORDERS, window, taken)
-    extracted = [extract_feed(lake, ORDERS, source, day, day + ONE_DAY) for source in sources]
-    assert append_batch(lake, ORDERS, day, window, extracted, 0.01, None).quarantined == 1
+    extracted = [extract_feed(lake, ORDERS, source, day, day + ONE_DAY, "run") for source in sources]
+    assert append_batch(lake, ORDERS, day, window, extracted, 0.01, None, "run").quarantined == 1
     chunk = Chunk("interactions", window)
-    append_batch(lake, EVENTS, day, window, [extract_rows(lake, EVENTS, chunk, events(9, 99), day, day)], 0.01, None)
+    rows = extract_rows(lake, EVENTS, chunk, events(9, 99), day, day, "run")
+    append_batch(lake, EVENTS, day, window, [rows], 0.01, None, "run")
 
 
 def test_a_bucket_gets_the_bytes_that_a_folder_gets(s3_lake: S3Lake, tmp_path: Path) -> None:

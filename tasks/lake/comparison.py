@@ -15,11 +15,11 @@ _ROW = "_row"
 _NEVER: Value = pa.scalar(np.iinfo(np.int64).min)
 
 
-def one_per_cursor(key: str, records: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The records to keep, one per key and cursor, sorted by (`_cursor`, key); and those that contradict a kept one.
+def one_per_cursor(key: str, records: pa.Table) -> tuple[pa.Table, int, pa.Table]:
+    """The records to keep, one per key and cursor, sorted by (`_cursor`, key); and what becomes of the others.
 
     Of several records with the same key and cursor the last by (`_file`, `_position`) is kept. The others are copies
-    of it, which are in neither result, or contradict it.
+    of it, which are counted, or contradict it.
     """
     keys, versions = _numbers(records[key]), _numbers(records[VERSION])
     cursors = _numbers(records[CURSOR].cast(pa.int64()).fill_null(_NEVER))
@@ -28,18 +28,22 @@ def one_per_cursor(key: str, records: pa.Table) -> tuple[pa.Table, pa.Table]:
     follows = (keys[1:] == keys[:-1]) & (cursors[1:] == cursors[:-1])
     last = np.append(~follows, True)[: len(order)]
     group = np.cumsum(last) - last
-    contradicts = versions != versions[last][group]
-    return records.take(pa.array(order[last])), records.take(pa.array(order[contradicts]))
+    agrees = versions == versions[last][group]
+    copies = int(np.count_nonzero(agrees & ~last))
+    return records.take(pa.array(order[last])), copies, records.take(pa.array(order[~agrees]))
 
 
-def lacking(records: pa.Table, on: Sequence[str], versions: Iterable[pa.Table]) -> pa.Table:
-    """The records that are not among `versions`, which are compared in the columns `on` and read only once, in turn."""
+def lacking(records: pa.Table, on: Sequence[str], versions: Iterable[pa.Table]) -> tuple[pa.Table, int]:
+    """The records that are not among `versions`, and how many are.
+
+    They are compared in the columns `on`; `versions` are read only once, in turn.
+    """
     numbered = records.select(list(on)).append_column(_ROW, pa.array(np.arange(records.num_rows)))
     known = np.zeros(records.num_rows, np.bool_)
     for block in _gathered(version.select(list(on)) for version in versions):
         found = numbered.join(block, list(on), join_type="left semi")
         known[found[_ROW].to_numpy()] = True
-    return records.filter(pa.array(~known)) if known.any() else records
+    return records.filter(pa.array(~known)) if known.any() else records, int(np.count_nonzero(known))
 
 
 def newest_undated(key: str, keys: Values, batches: Iterable[Iterable[pa.Table]]) -> pa.Table:

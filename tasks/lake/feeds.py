@@ -40,10 +40,14 @@ def write_feed(lake: Lake, table: Table, day: date, name: str, records: pa.Table
 
 
 def landed(lake: Lake, table: Table, days: Window, taken: Collection[Stored]) -> list[Stored]:
-    """The feeds of `table` that arrived on those days and are not among the `taken`, by path."""
-    folders = {paths.landing(table.name, day) for day in days}
+    """The feeds of `table` that arrived on those days and are not among the `taken`, by path.
+
+    A feed's name may have slashes in it, as keys of S3 often do: `2025-01-31/hour=05/feed.json` arrived on that day.
+    What lies in a hidden folder is still being written.
+    """
+    names = {str(day) for day in days}
     found = lake.files(f"landing/{table.name}", recursive=True, since=str(days.start))
-    return [stored for stored in found if stored.path.rpartition("/")[0] in folders and stored not in taken]
+    return [stored for stored in found if _day(stored.path) in names and stored not in taken]
 
 
 def read_feed(lake: Lake, table: Table, source: Stored, as_of: date) -> Iterator[Checked]:
@@ -142,6 +146,12 @@ def _escaped(texts: Values) -> Values:
         if pc.any(pc.match_substring(texts, character)).as_py():
             texts = pc.replace_substring(texts, character, escape)
     return texts
+
+
+def _day(path: str) -> str | None:
+    """The name of the day's folder of a feed; None for what is none."""
+    _, _, day, *name = path.split("/")
+    return day if name and "/." not in path else None
 
 
 def _literal(value: str) -> Value:

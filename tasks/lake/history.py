@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import groupby
@@ -19,7 +18,7 @@ from tasks.lake.feeds import read_feed
 from tasks.lake.json_records import json_text
 from tasks.lake.manifests import Manifest, Part, commit, committed, holding, revisions
 from tasks.lake.parts import Span
-from tasks.lake.quarantine import Quarantine, opened
+from tasks.lake.quarantine import Quarantine
 from tasks.lake.store import Lake, Stored
 from tasks.tables import Table
 from tasks.window import CHUNK_ROWS, Chunk, Window, midnight, plan_chunks
@@ -49,36 +48,42 @@ class Extracted:
     seconds: float = 0.0
 
 
-def extract_feed(lake: Lake, table: Table, source: Stored, batch: date, as_of: date) -> Extracted:
+def extract_feed(lake: Lake, table: Table, source: Stored, batch: date, as_of: date, run: str) -> Extracted:
     """Take a feed from landing; raises FeedError if the file is damaged, with the quarantine written."""
     checked = read_feed(lake, table, source, as_of)
-    return replace(store_extracted(lake, table, batch, source.path, checked), sources=(source,))
+    return replace(store_extracted(lake, table, batch, run, source.path, checked), sources=(source,))
 
 
-def extract_rows(lake: Lake, table: Table, chunk: Chunk, rows: pa.Table, batch: date, as_of: date) -> Extracted:
+def extract_rows(
+    lake: Lake, table: Table, chunk: Chunk, rows: pa.Table, batch: date, as_of: date, run: str
+) -> Extracted:
     """Take rows of a database: typed columns, or text wherever a value did not fit its column."""
     checked = (_placed_by_key(table, rows, block) for block in check_rows(table, rows, as_of))
-    return store_extracted(lake, table, batch, f"postgres/{table.name}/{chunk}", checked)
+    return store_extracted(lake, table, batch, run, f"postgres/{table.name}/{chunk}", checked)
 
 
-def store_extracted(lake: Lake, table: Table, batch: date, name: str, checked: Iterable[Checked]) -> Extracted:
-    """Write the good records of a source as parts and its bad ones into quarantine, block by block."""
+def store_extracted(
+    lake: Lake, table: Table, batch: date, run: str, name: str, checked: Iterable[Checked]
+) -> Extracted:
+    """Write the good records of a source as parts of the run, and its bad ones into quarantine, block by block."""
     written, days = list[Part](), Counter[date | None]()
     read = bad = size = 0
     unknown = set[str]()
-    with opened(lake, table.name, batch, name) as kept:
-        try:
-            for block in checked:
-                kept.put(name, block.bad)
-                read, bad, size = read + block.read, bad + len(block.bad), size + block.records.nbytes
-                days += _per_day(block.records)
-                unknown.update(block.unknown)
-                if block.records.num_rows:
-                    ordered = _by_cursor(block.records)
-                    written.append(parts.write(lake, paths.extracted(table.name, batch), len(written), ordered))
-        except FeedError as error:
-            kept.put(name, [Bad("file", str(error), "")])
-            raise
+    kept = Quarantine(lake, paths.quarantine(table.name, batch), name)
+    folder, prefix = paths.extracted(table.name, batch), paths.extracted_by(run)
+    try:
+        for block in checked:
+            kept.put(block.bad)
+            read, bad, size = read + block.read, bad + len(block.bad), size + block.records.nbytes
+            days += _per_day(block.records)
+            unknown.update(block.unknown)
+            if block.records.num_rows:
+                written.append(parts.write(lake, folder, len(written), _by_cursor(block.records), prefix))
+    except FeedError as error:
+        kept.put([Bad("file", str(error), "")])
+        kept.close()
+        raise
+    kept.close()
     undated = days.pop(None, 0)
     dated = {day: days[day] for day in sorted(day for day in days if day)}
     return Extracted(name, tuple(written), read, bad, dated, undated, size, tuple(sorted(unknown)))
@@ -104,8 +109,9 @@ def _per_day(records: pa.Table) -> Counter[date | None]:
 
 @dataclass(frozen=True)
 class Appended:
-    """What became of the records of one run: `read` = `appended` + `known` + `quarantined`.
+    """What became of the records of one run: `read` = `appended` + `known` + `quarantined`, unless some were lost.
 
+    Each is counted where it happens: `known` are the copies within the run and the versions that the history has.
     `revision` is the one that was committed, None if an earlier revision had everything; `warnings` are sentences.
     """
 
@@ -128,28 +134,33 @@ def append_batch(
     extracted: Sequence[Extracted],
     max_bad: float,
     shop: str | None,
+    run: str,
 ) -> Appended:
     """Commit the versions that the history of `table` lacks of what was extracted as the next revision of `batch`.
 
-    The first run of a day commits a revision even without rows, a later one only with some. The extracted folder is
-    deleted then. Raises FeedError if more than `max_bad` of the records (and more than 10) are bad, and TransientError
-    if another run committed meanwhile, so that the task tries again and compares anew.
+    The first run of a day commits a revision whatever it took; a later one only with rows, or to say that a feed with
+    nothing but bad records is taken. What the run extracted is deleted then. Raises FeedError if more than `max_bad` of
+    the records (and more than 10) are bad, and TransientError if another run committed meanwhile, so that the task
+    tries again and compares anew.
+
+    Runs of one batch exclude each other by the name of the revision. Runs of two batches do not: if both commit the
+    same table in the same moment, a version that both took is in the history twice. No current record shows that.
     """
-    taken = _Taken(lake, table, batch, sorted(extracted, key=lambda source: source.name))
+    taken = _Taken(lake, table, batch, run, sorted(extracted, key=lambda source: source.name))
     since = taken.since()
     before = revisions(lake, table.name, since)
-    written, quarantined = _write_new(taken)
-    quarantined += sum(source.bad for source in extracted)
+    earlier = (holding if table.whole else committed)(lake, table.name, since)
+    written, known, contradicting = _write_new(taken, earlier)
     read, rows = sum(source.read for source in extracted), sum(part.rows for part in written)
-    _refuse_bad(table, batch, quarantined, read, max_bad)
-    known = read - rows - quarantined
+    quarantined = contradicting + sum(source.bad for source in extracted)
+    _refuse_bad(taken, quarantined, read, max_bad)
     number = 1 + max((revision for day, revision in before if day == batch), default=0)
     done = Appended(table.name, batch, number, read, rows, known, quarantined, taken.warnings())
-    if rows or number == 1:
+    if rows or number == 1 or (quarantined and taken.unnamed(earlier)):
         _commit(lake, taken.manifest(done, window, written, shop), before, since)
     else:
         done = replace(done, revision=None)
-    lake.delete(paths.extracted(table.name, batch))
+    taken.forget()
     return done
 
 
@@ -175,6 +186,7 @@ class _Taken:
     lake: Lake
     table: Table
     batch: date
+    run: str
     sources: Sequence[Extracted]
 
     @property
@@ -182,6 +194,11 @@ class _Taken:
         """Business columns of the batch: the declared ones, and as text whatever else any source had."""
         unknown = sorted({name for source in self.sources for name in source.unknown_columns})
         return pa.schema([*self.table.history_schema, *(pa.field(name, pa.string()) for name in unknown)])
+
+    @property
+    def feeds(self) -> tuple[Stored, ...]:
+        """The landing files among the sources, by path."""
+        return tuple(sorted((file for source in self.sources for file in source.sources), key=lambda file: file.path))
 
     @property
     def undated(self) -> int:
@@ -221,11 +238,11 @@ class _Taken:
         earliest = min(firsts).date() if firsts else self.batch
         return min(self.batch, date.fromordinal(max(1, earliest.toordinal() - _LAG.days)))
 
-    def lacking(self, piece: _Piece, records: pa.Table, manifests: Sequence[Manifest]) -> pa.Table:
-        """What the history lacks of `records`; of the history only keys, cursors and versions are read."""
+    def lacking(self, piece: _Piece, records: pa.Table, manifests: Sequence[Manifest]) -> tuple[pa.Table, int]:
+        """What the history lacks of `records`, and how many it has; of it only keys, cursors and versions are read."""
         key = self.table.key
         if not records.num_rows:
-            return records
+            return records, 0
         if piece.span is not None:
             bounds = pc.min_max(records[CURSOR]).as_py()
             versions = (block for m in manifests for block in self._versions(m, Span(bounds["min"], bounds["max"])))
@@ -249,16 +266,17 @@ class _Taken:
             digest=sum(part.digest for part in written),
             columns={field.name: str(field.type) for field in self.schema},
             parts=tuple(written),
-            sources=tuple(sorted((file for source in self.sources for file in source.sources), key=lambda f: f.path)),
+            sources=self.feeds,
             shop=shop,
         )
 
-    @contextmanager
-    def contradictions(self) -> Iterator[list[Quarantine]]:
-        """A quarantine of each source for what another record contradicts; a later run may take other sources."""
-        with ExitStack() as stack:
-            names = (f"contradictions in {source.name}" for source in self.sources)
-            yield [stack.enter_context(opened(self.lake, self.table.name, self.batch, name)) for name in names]
+    def unnamed(self, manifests: Sequence[Manifest]) -> bool:
+        """Whether a feed was taken that none of the manifests names, which the next run would take again."""
+        return not {feed for manifest in manifests for feed in manifest.sources}.issuperset(self.feeds)
+
+    def forget(self) -> None:
+        """Delete what this run extracted, and not what another run of the day is about to compare."""
+        self.lake.sweep(paths.extracted(self.table.name, self.batch), prefix=paths.extracted_by(self.run))
 
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of this batch."""
@@ -282,43 +300,46 @@ class _Taken:
         return max(1, min(CHUNK_ROWS, _CHUNK_BYTES * rows // size)) if size else CHUNK_ROWS
 
 
-def _write_new(taken: _Taken) -> tuple[list[Part], int]:
-    """Write what the history lacks, a chunk at a time; the parts, and how many records contradicted another."""
-    find = holding if taken.table.whole else committed
-    manifests = find(taken.lake, taken.table.name, taken.since())
+def _write_new(taken: _Taken, manifests: Sequence[Manifest]) -> tuple[list[Part], int, int]:
+    """Write what the history lacks, a chunk at a time; the parts, and how many records were known or contradicted."""
     folder, columns = paths.history(taken.table.name, taken.batch), [*taken.schema.names, CURSOR, VERSION]
-    written, contradicting = list[Part](), 0
-    with taken.contradictions() as kept:
-        for number, piece in enumerate(taken.pieces()):
-            records, contradictions = one_per_cursor(taken.table.key, taken.records(piece))
-            contradicting += contradictions.num_rows
-            _keep(kept, taken, contradictions)
-            new = taken.lacking(piece, records, manifests)
-            if new.num_rows:
-                written.append(parts.write(taken.lake, folder, number, new.select(columns)))
-    return written, contradicting
+    quarantine = paths.quarantine(taken.table.name, taken.batch)
+    kept = [Quarantine(taken.lake, quarantine, source.name) for source in taken.sources]
+    written, known, contradicting = list[Part](), 0, 0
+    for number, piece in enumerate(taken.pieces()):
+        records, copies, contradictions = one_per_cursor(taken.table.key, taken.records(piece))
+        _keep(kept, taken.table, contradictions)
+        new, found = taken.lacking(piece, records, manifests)
+        known, contradicting = known + copies + found, contradicting + contradictions.num_rows
+        if new.num_rows:
+            written.append(parts.write(taken.lake, folder, number, new.select(columns)))
+    for source in kept:
+        source.close()
+    return written, known, contradicting
 
 
-def _keep(kept: Sequence[Quarantine], taken: _Taken, contradictions: pa.Table) -> None:
-    reason = f"another record has the same {taken.table.key} and date of change, but differs; the last one was taken"
+def _keep(kept: Sequence[Quarantine], table: Table, contradictions: pa.Table) -> None:
+    """Quarantine what another record contradicts, each in that of its source."""
+    reason = f"another record has the same {table.key} and date of change, but differs; the last one was taken"
     for record in contradictions.to_pylist():
         business = {name: value for name, value in record.items() if name not in OWN_COLUMNS and value is not None}
-        number = record[FILE]
-        kept[number].put(taken.sources[number].name, [Bad(record[POSITION], reason, json_text(business))])
+        kept[record[FILE]].put([Bad(record[POSITION], reason, json_text(business))])
 
 
-def _refuse_bad(table: Table, batch: date, bad: int, read: int, max_bad: float) -> None:
+def _refuse_bad(taken: _Taken, bad: int, read: int, max_bad: float) -> None:
     if bad > max(_BAD_TOLERATED, max_bad * read):
+        taken.forget()
         raise FeedError(
-            f"{table.name}: {bad:,} of {read:,} records are bad, more than {max_bad:.1%}; nothing was committed. "
-            f"Read {paths.quarantine(table.name, batch)}/, correct the source and run {batch} again, or raise max_bad."
+            f"{bad:,} of {read:,} records are bad, more than {max_bad:.1%}; nothing was committed. Read "
+            f"{paths.quarantine(taken.table.name, taken.batch)}/, correct the source and run {taken.batch} again, or "
+            "raise max_bad."
         )
 
 
 def _commit(lake: Lake, manifest: Manifest, before: Sequence[tuple[date, int]], since: date | None) -> None:
     """Commit, unless the history is no longer the one that was compared with."""
     if list(before) != revisions(lake, manifest.table, since) or not commit(lake, manifest):
-        raise TransientError(f"{manifest.table}: another run committed a batch while {manifest.batch} was compared.")
+        raise TransientError(f"Another run committed a batch of {manifest.table} while {manifest.batch} was compared.")
 
 
 def _read(

@@ -36,7 +36,7 @@ class Manifest:
     """One committed revision of one batch of one table: source records = rows + known + quarantined.
 
     `columns` are the business columns of its parts with their Arrow types as text; `sources` are the landing files
-    it took; `shop` identifies the simulated shop, None for a real one.
+    it took; `shop` identifies the simulated shop that the run had write first, None if a real one had written.
     """
 
     table: str
@@ -104,6 +104,12 @@ def revisions(lake: Lake, table: str, since: date | None = None) -> list[tuple[d
     """The (batch, revision)s that are committed, from `since` on if it is given; found by their names alone."""
     matches = (_MANIFEST.fullmatch(path) for path in _files(lake, table, since))
     return sorted(_revision(match) for match in matches if match)
+
+
+def holds_real_records(lake: Lake) -> bool:
+    """Whether any run took records that the simulated shop had not written for it; reads every manifest."""
+    manifests = (manifest for table in lake.folders("history") for manifest in committed(lake, table))
+    return any(manifest.shop is None and (manifest.rows or manifest.quarantined) for manifest in manifests)
 
 
 def newest_batch_before(lake: Lake, table: str, day: date) -> date | None:

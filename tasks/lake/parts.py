@@ -35,13 +35,13 @@ class Span:
         return first is not None and last is not None and first <= self.last and last >= self.first
 
 
-def write(lake: Lake, folder: str, number: int, records: pa.Table) -> Part:
+def write(lake: Lake, folder: str, number: int, records: pa.Table, prefix: str = "part") -> Part:
     """Write `records` (with `_cursor` and `_version`), sorted by the caller, as a part named by its bytes.
 
     The same records give the same bytes, so writing again changes nothing.
     """
     data = _parquet(records)
-    name = f"part-{number:05}-{blake2b(data, digest_size=8).hexdigest()}.parquet"
+    name = f"{prefix}-{number:05}-{blake2b(data, digest_size=8).hexdigest()}.parquet"
     if not lake.exists(f"{folder}/{name}"):
         lake.write(f"{folder}/{name}", data)
     cursor = records[CURSOR]

@@ -1,10 +1,12 @@
 """Where everything lies in the lake; every path is relative to the lake's root."""
 
 from datetime import date
+from hashlib import blake2b
 
 LAKE = "_lake.json"
 RESETTING = "_resetting"
-FOLDERS = ("landing", "extracted", "history", "quarantine", "reports")
+EXTRACTED = "extracted"
+FOLDERS = ("landing", EXTRACTED, "history", "quarantine", "reports")
 DOCS = "docs"
 DOCS_PAGE = f"{DOCS}/index.html"
 PAGES = (DOCS, "reports", "quarantine")
@@ -17,8 +19,13 @@ def landing(table: str, day: date) -> str:
 
 
 def extracted(table: str, batch: date) -> str:
-    """Folder of what the run of `batch` took of `table`, until it is committed."""
-    return f"extracted/{table}/batch={batch}"
+    """Folder of what the runs of `batch` took of `table`, until it is committed."""
+    return f"{EXTRACTED}/{table}/batch={batch}"
+
+
+def extracted_by(run: str) -> str:
+    """How the names of the parts that one run extracted begin, by which several runs of a batch share its folder."""
+    return f"part-{blake2b(run.encode(), digest_size=8).hexdigest()}"
 
 
 def quarantine(table: str, batch: date) -> str:

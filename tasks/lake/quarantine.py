@@ -1,47 +1,39 @@
 """Quarantine: the records that could not be taken, kept with the reason as JSON Lines for a person to read."""
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import date
+from collections.abc import Iterable
 from hashlib import blake2b
 
-import pyarrow as pa
-
-from tasks.lake import paths
 from tasks.lake.checks import Bad
 from tasks.lake.store import Lake
 
+_FILE_BYTES = 4 << 20  # per source in memory; a feed of which everything is bad makes several files
+
 
 class Quarantine:
-    """One quarantine file. It appears with its first record, and is whole once the block that opened it ends."""
+    """What is bad in one source, in files of a folder that are named by their bytes.
 
-    def __init__(self, lake: Lake, path: str, stack: ExitStack) -> None:
-        self._lake, self._path, self._stack = lake, path, stack
-        self._stream: pa.NativeFile | None = None
+    So a source taken again is kept once, whichever run or attempt took it, and nothing replaces or removes what an
+    earlier content of it left, or earlier code refused: an entry says what could not be taken when it was written.
+    """
 
-    def put(self, file: str, bad: Iterable[Bad]) -> None:
-        """Keep the bad records of a source file."""
+    def __init__(self, lake: Lake, folder: str, source: str) -> None:
+        self._lake, self._folder, self._source = lake, folder, source
+        self._lines, self._size = list[bytes](), 0
+
+    def put(self, bad: Iterable[Bad]) -> None:
+        """Keep bad records; the last of them are written by `close`."""
         for one in bad:
-            entry = {"file": file, "position": one.position, "reason": one.reason, "record": one.record}
-            line = json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace")
-            if self._stream is None:
-                self._stream = self._stack.enter_context(self._lake.open_output(self._path))
-            self._stream.write(line + b"\n")
+            entry = {"file": self._source, "position": one.position, "reason": one.reason, "record": one.record}
+            line = json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+            self._lines.append(line)
+            self._size += len(line)
+            if self._size >= _FILE_BYTES:
+                self.close()
 
     def close(self) -> None:
-        """Finish the file; if nothing is bad any more, remove what an earlier run kept."""
-        self._stack.close()
-        if self._stream is None:
-            self._lake.delete(self._path)
-
-
-@contextmanager
-def opened(lake: Lake, table: str, batch: date, source: str) -> Iterator[Quarantine]:
-    """Keep what is bad in `source`, even if the block fails; taking the same source again replaces the same file."""
-    name = blake2b(source.encode(), digest_size=8).hexdigest()
-    quarantine = Quarantine(lake, f"{paths.quarantine(table, batch)}/{name}.jsonl", ExitStack())
-    try:
-        yield quarantine
-    finally:
-        quarantine.close()
+        """Write what was put. An attempt that will be made again does not come here: it would leave half of it."""
+        if self._lines:
+            data = b"".join(self._lines)
+            self._lake.write(f"{self._folder}/{blake2b(data, digest_size=8).hexdigest()}.jsonl", data)
+        self._lines, self._size = [], 0

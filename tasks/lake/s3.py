@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 import pyarrow as pa
@@ -106,6 +106,13 @@ class S3Lake(Lake):
             self._delete(keys + [self._stored(entry).path for entry in page.get("Contents", ())])
             keys = []
         self._delete(keys)
+
+    def sweep(self, folder: str, *, prefix: str = "", before: datetime | None = None) -> None:
+        """Remove objects: one request for each 1,000 that are there, and one for those that go."""
+        for page in self.bucket.pages(f"{folder}/"):
+            old = (entry for entry in page.get("Contents", ()) if before is None or entry["LastModified"] < before)
+            found = (self._stored(entry).path for entry in old)
+            self._delete([path for path in found if path.rpartition("/")[2].startswith(prefix)])
 
     def _delete(self, keys: list[str]) -> None:
         for start in range(0, len(keys), _DELETED_AT_ONCE):

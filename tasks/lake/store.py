@@ -5,8 +5,9 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -68,6 +69,13 @@ class Lake(ABC):
     @abstractmethod
     def delete(self, path: str) -> None:
         """Remove a file or a folder with all it holds; nothing happens if there is none."""
+
+    @abstractmethod
+    def sweep(self, folder: str, *, prefix: str = "", before: datetime | None = None) -> None:
+        """Remove the files in `folder` and below whose names begin with `prefix`, hidden ones too.
+
+        With `before`, only those that were last changed before that instant, by the store's clock.
+        """
 
     def place(self, path: str) -> str:
         """Where `path` is, for people."""
@@ -153,3 +161,21 @@ class LocalLake(Lake):
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
+
+    def sweep(self, folder: str, *, prefix: str = "", before: datetime | None = None) -> None:
+        """Remove files; and with `before`, the folders that have been empty since then."""
+        for top, _, names in os.walk(self.root / folder, topdown=False):
+            emptied = before is not None and _changed_before(Path(top), before)
+            for path in (Path(top, name) for name in names if name.startswith(prefix)):
+                if before is None or _changed_before(path, before):
+                    path.unlink(missing_ok=True)
+            if emptied:
+                with suppress(OSError):  # it is not empty, or another run removed it
+                    Path(top).rmdir()
+
+
+def _changed_before(path: Path, instant: datetime) -> bool:
+    """Whether it is there and was last changed before that instant."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime < instant.timestamp()
+    return False
