@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prefect import get_run_logger, task
 
 from blocks.stack import Stack
-from tasks.errors import FeedError
+from tasks.errors import FeedError, SourceError
 from tasks.lake import paths
 from tasks.lake.feeds import landed
 from tasks.lake.history import Extracted, extract_feed, extract_rows
@@ -30,30 +30,45 @@ class Take:
     chunk: Chunk | None = None
 
 
-@contextmanager
-def one_snapshot(run: Run) -> Iterator[str]:
-    """Hold the source database at one instant; what it yields lets every task of the run read that instant.
+@task(task_run_name="reach the source", **RETRY)
+def reach(run: Run) -> None:
+    """See that the source database can be read, and has what the simulated shop has just written.
 
-    A reader on a replica may not have yet what the simulated shop has just written, which is waited for: a historical
-    load writes days that no later window reaches back to.
+    A reader on a replica may not have that yet, so it is waited for: a historical load writes days that no later window
+    reaches back to.
     """
     stack = Stack.named(run.stack)
     reader = stack.open_reader()
+    reader.check()
     if run.shop is not None and stack.reader is not None:
         reader.catch_up(stack.open_source().position())
-    with reader.snapshot() as snapshot:
+
+
+@contextmanager
+def one_snapshot(run: Run) -> Iterator[str | SourceError]:
+    """Hold the source database at one instant; what it yields lets every task of the run read that instant.
+
+    If the database cannot be reached, that is its error: the tables that live there raise it, the feeds need none.
+    """
+    reached = reach(run, return_state=True)
+    if not reached.is_completed():
+        yield SourceError(str(reached.result(raise_on_failure=False)))
+        return
+    with Stack.named(run.stack).open_reader().snapshot() as snapshot:
         yield snapshot
 
 
 @task(task_run_name="find {table} {run.day}", **RETRY)
-def find(run: Run, table: str, snapshot: str) -> tuple[Take, ...]:
+def find(run: Run, table: str, snapshot: str | SourceError) -> tuple[Take, ...]:
     """What there is to take of a table: feeds that no batch has taken yet, or chunks of rows.
 
-    Raises `SourceError` if the source database has no such table.
+    Raises `SourceError` if the source database has no such table, or the one that stands for the snapshot.
     """
     stack = Stack.named(run.stack)
     if TABLES[table].home is Home.JSON:
         return _feeds(stack.open_lake(), run, TABLES[table])
+    if isinstance(snapshot, SourceError):
+        raise snapshot
     return _chunks(stack.open_reader(), run, table, snapshot)
 
 

@@ -116,6 +116,27 @@ def test_database_without_a_table_fails_that_table_alone(shop: Stack) -> None:
     assert committed(shop, FIRST) == loaded_tables(shop, FIRST) == set(TABLES) - {"interactions"}
 
 
+def test_database_that_cannot_be_reached_fails_its_tables_alone(shop: Stack) -> None:
+    deliver_nothing(shop, FIRST)
+    (Path(shop.source.folder) / "PG_VERSION").write_text("9.6\n")
+    with pytest.raises(ReconcileError) as failure:
+        take()
+    lived_there = {table.name for table in TABLES.values() if table.home is Home.POSTGRES}
+    assert {table for _, table, _ in failure.value.reasons} == lived_there
+    assert committed(shop, FIRST) == loaded_tables(shop, FIRST) == set(FEEDS)
+
+
+def test_raw_is_loaded_of_a_table_whose_feed_is_missing(shop: Stack) -> None:
+    with shop.open_warehouse() as warehouse:
+        before = warehouse.ledger("orders")
+        warehouse.clear()
+    deliver_nothing(shop, FIRST, but=["orders"])
+    with pytest.raises(ReconcileError, match="orders"):
+        take()
+    with shop.open_warehouse() as warehouse:
+        assert {key: (loaded.rows, loaded.digest) for key, loaded in warehouse.ledger("orders").items()} == before
+
+
 def test_few_bad_records_are_quarantined_once(shop: Stack) -> None:
     deliver_nothing(shop, FIRST, but=["orders"])
     deliver(shop, "orders", FIRST, orders(good=20, bad=10))
