@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import fakesnow.server as server  # noqa: PLR0402 - the package has a function of that name
@@ -60,7 +60,7 @@ REFUSALS = {
 
 NOT_EMULATED = [
     r"\s*alter\s+(table|view)\s+\S+\s+alter\s+\"?\w+\"?\s+comment\b",
-    r"\s*alter\s+(account|session|warehouse|user)\b",
+    r"\s*alter\s+(account|session|warehouse|user|storage\s+integration)\b",
     r"\s*comment\s+on\b",
     r"\s*(use\s+(role|secondary|warehouse)|grant|revoke)\b",
     r"\s*create\s+(or\s+replace\s+)?(warehouse|role|user|resource\s+monitor|storage\s+integration)\b",
@@ -167,8 +167,16 @@ def errors_are_answers() -> None:
     server.ServerError, server.to_sf = Answered, encoded
 
 
-_received: list[tuple[str, str]] = []
-_session_tags: dict[str, str] = {}
+class Sent(NamedTuple):
+    """A statement as it came: its query tag, and the role of its session."""
+
+    statement: str
+    tag: str
+    role: str
+
+
+_received: list[Sent] = []
+_sessions: dict[str, tuple[str, str]] = {}
 
 
 def statements() -> None:
@@ -406,7 +414,7 @@ def _parquet_columns(url: str) -> dict[str, str]:
 
 
 def logins() -> None:
-    """A user named `refused-<code>` is refused with that code; others can log out, and their session's tag is kept."""
+    """A user named `refused-<code>` is refused with that code; others can log out, and their session is known."""
     original = server.login_request
 
     async def login(request: Any) -> Any:
@@ -416,7 +424,8 @@ def logins() -> None:
             return JSONResponse({"data": {}, "code": code, "message": REFUSALS[code], "success": False})
         answer = json.loads((await original(request)).body)
         token = answer["data"]["masterToken"] = answer["data"]["token"]
-        _session_tags[token] = data["SESSION_PARAMETERS"].get("QUERY_TAG", "")
+        tag, role = data["SESSION_PARAMETERS"].get("QUERY_TAG", ""), request.query_params.get("roleName", "")
+        _sessions[token] = tag, role
         return JSONResponse(answer)
 
     server.app.router.routes.insert(0, Route("/session/v1/login-request", login, methods=["POST"]))
@@ -507,17 +516,17 @@ def public_schema() -> None:
 
 
 def record() -> None:
-    """The statements that came, and that one was cancelled, are told with their tags and forgotten at `/statements`."""
+    """The statements that came, and that one was cancelled, are told and forgotten at `/statements`."""
     original = server.query_request
 
     async def asked(request: Any) -> Any:
         body = await _body(request)
-        session = _session_tags.get(server.to_token(request), "")
-        _received.append((body["sqlText"], (body.get("parameters") or {}).get("QUERY_TAG", session)))
+        tag, role = _sessions.get(server.to_token(request), ("", ""))
+        _received.append(Sent(body["sqlText"], (body.get("parameters") or {}).get("QUERY_TAG", tag), role))
         return await original(request)
 
     async def cancelled(_request: Any) -> JSONResponse:
-        _received.append((CANCELLED, ""))
+        _received.append(Sent(CANCELLED, "", ""))
         return JSONResponse({"success": True})
 
     async def told(_request: Any) -> JSONResponse:
@@ -534,15 +543,15 @@ def record() -> None:
 CANCELLED = "a statement was cancelled"
 
 
-def tagged(connection: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The statements that the emulator was sent since the last time this was asked, each with its query tag."""
+def sent(connection: Mapping[str, Any]) -> list[Sent]:
+    """What the emulator was sent since the last time this was asked."""
     with urllib.request.urlopen(f"http://{connection['host']}:{connection['port']}/statements") as answer:
-        return [(statement, tag) for statement, tag in json.load(answer)]
+        return [Sent(*one) for one in json.load(answer)]
 
 
 def received(connection: Mapping[str, Any]) -> list[str]:
     """The statements that the emulator was sent since the last time."""
-    return [statement for statement, _ in tagged(connection)]
+    return [one.statement for one in sent(connection)]
 
 
 MENDS: tuple[Callable[[], None], ...] = (
