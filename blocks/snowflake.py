@@ -1,13 +1,16 @@
 """Snowflake's blocks as the arguments of its connector and of dbt; imported only for a stack that uses Snowflake."""
 
 import base64
+import json
 from typing import Any, Literal
 
+from prefect.runtime import flow_run
 from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials
 from prefect_snowflake.credentials import InvalidPemFormat
 from pydantic import Field
 
 from tasks.errors import WarehouseError
+from tasks.warehouse.snowflake_client import limit_dbt
 
 
 class SnowflakeServer(SnowflakeConnector):
@@ -49,8 +52,10 @@ def connection(block: SnowflakeConnector, name: str) -> dict[str, Any]:
 def dbt_environment(block: SnowflakeConnector, name: str) -> dict[str, str]:
     """The variables that the `snowflake` target of the project's profile reads; nothing of it touches a disk.
 
-    The names of secrets begin with a word that makes dbt hide their values in its logs.
+    The names of secrets begin with a word that makes dbt hide their values in its logs. What they cannot say, how long
+    dbt waits for a server, is set for this process.
     """
+    limit_dbt()
     given = connection(block, name)
     if key := given.get("private_key"):
         given["private_key"] = base64.b64encode(key).decode()
@@ -58,7 +63,14 @@ def dbt_environment(block: SnowflakeConnector, name: str) -> dict[str, str]:
     secrets = ("password", "private_key", "token")
     found = {f"ECOMMERCE_SNOWFLAKE_{name.upper()}": given.get(name) for name in names}
     found |= {f"DBT_ENV_SECRET_SNOWFLAKE_{name.upper()}": given.get(name) for name in secrets}
+    found |= {"ECOMMERCE_SNOWFLAKE_QUERY_TAG": json.dumps(query_tag())}
     return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def query_tag() -> dict[str, str]:
+    """What the query history of Snowflake says of the statements of the flow run that calls, if one does."""
+    told = {"pipeline": "ecommerce", "flow": flow_run.flow_name, "run": flow_run.id}
+    return {name: str(value) for name, value in told.items() if value}
 
 
 def _address(block: SnowflakeConnector) -> dict[str, Any]:

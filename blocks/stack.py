@@ -194,6 +194,12 @@ class Stack(Block):
         """The warehouse as dbt connects with it."""
         return self._warehouse("warehouse" if self.transformer is None else "transformer")
 
+    def clear_warehouse(self) -> None:
+        """Drop raw and what dbt has built: each role what it owns, and raw's first, which the other may not drop."""
+        for open_as in [self.open_warehouse, *([self.open_transformer] if self.transformer is not None else [])]:
+            with open_as() as warehouse:
+                warehouse.clear()
+
     def database(self) -> str:
         """The warehouse's database, as dbt and Snowflake call it; DuckDB's has the name of its file."""
         if isinstance(self.warehouse, DuckDBFile):
@@ -226,11 +232,11 @@ class Stack(Block):
         block = getattr(self, slot)
         if isinstance(block, DuckDBFile):
             return block.open()
-        from blocks.snowflake import connection
+        from blocks.snowflake import connection, query_tag
         from tasks.warehouse.snowflake import SnowflakeWarehouse
 
         name, stage = self.title(slot), self.stage if slot == "warehouse" else None
-        return SnowflakeWarehouse(connection(block, name), stage=stage, name=name)
+        return SnowflakeWarehouse(connection(block, name), stage=stage, name=name, tag=query_tag())
 
     def _database(self, slot: str) -> Source:
         block = getattr(self, slot)

@@ -17,6 +17,7 @@ from tasks.errors import TransformError
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 REASON_LENGTH = 500
 FAILED_STATUSES = ("error", "fail", "runtime error", "partial success")
+_TAG = "ECOMMERCE_SNOWFLAKE_QUERY_TAG"
 _BEHIND = ("LINE ", "> in macro", "compiled code at")
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -172,12 +173,13 @@ def _run(
 ) -> Any:
     """Run dbt; its result, with the exception that stopped it if one did. Imports dbt here: that takes two seconds.
 
-    The project is read without vars first: none of ours shapes it, and dbt throws its cache away when one changes,
-    which `as_of` does every day (0.1 s instead of 0.9 s for 14 models).
+    The project is read without vars first, and without the tag of the run: none of ours shapes it, and dbt throws its
+    cache away when one changes, which `as_of` does every day (0.1 s instead of 0.9 s for 14 models).
     """
     from dbt.cli.main import dbtRunner
 
-    with _environment(environment) as withdraw:
+    lasting = {name: value for name, value in environment.items() if name != _TAG}
+    with _environment(lasting) as withdraw:
         read: Any = dbtRunner(callbacks=[lambda _event: withdraw()]).invoke(["parse", *options])
     if not read.success:
         return read

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,38 +31,65 @@ from flows.transform import transform
 from tasks.errors import PipelineError
 from tasks.source import embedded
 from tasks.tables import TABLES
+from tasks.warehouse.snowflake_client import connect
 from tests import postgres_server, s3_server, snowflake_server
 
+DOCS = Path(__file__).parents[1] / "docs"
 NAME = "emulated"
+FOLDER = "shop"
 PASSWORD = "pg-sekret"
-ROLES = (
-    f"create role writer login password '{PASSWORD}'",
-    f"create role reader login password '{PASSWORD}'",
-    "grant create on database postgres to writer",
-    "grant create, usage on schema public to writer",
-    "alter default privileges for role writer in schema public grant select on tables to reader",
-)
 _REVENUE = "select count(*), sum(gross_revenue), sum(shipping) from marts.fct_sales_by_date"
 
 
 @contextmanager
-def emulated(folder: Path) -> Iterator[Stack]:
-    """The stack `emulated`, saved by the Prefect API in use, for as long as its servers run."""
+def emulated(folder: Path, *, staged: bool = True) -> Iterator[Stack]:
+    """The stack `emulated`, saved by the Prefect API in use, for as long as its servers run.
+
+    Databases, schemas and roles are those that docs/cloud.md and docs/snowflake.sql set up. Snowflake reads the lake
+    through its external stage, or with `staged` False has the parts uploaded.
+    """
+    keys = {"AWS_ACCESS_KEY_ID": s3_server.KEY, "AWS_SECRET_ACCESS_KEY": s3_server.SECRET}
     with (
         s3_server.served() as s3,
         postgres_server.served(folder / "server") as postgres,
-        snowflake_server.served() as snowflake,
+        snowflake_server.served(s3.endpoint, keys) as snowflake,
     ):
-        postgres.execute(*ROLES)
+        lake = bucket(s3)
+        postgres.execute(*documented_roles(postgres.database))
+        with connect(**snowflake) as session:
+            for statement in documented_account():
+                session.cursor().execute(statement)
         stack = Stack(
-            lake=bucket(s3),
-            source=database(postgres, "writer"),
-            reader=database(postgres, "reader"),
-            warehouse=warehouse(snowflake),
+            lake=lake,
+            source=database(postgres, "shop_writer"),
+            reader=database(postgres, "shop_reader"),
+            warehouse=warehouse(snowflake, "load"),
+            transformer=warehouse(snowflake, "transform"),
+            source_schema="shop",
+            stage="ecommerce.raw.lake" if staged else None,
             workspace=str(folder / "work"),
         )
         list(save(stack, NAME))
         yield Stack.named(NAME)
+
+
+def documented_roles(database: str) -> list[str]:
+    """What docs/cloud.md has run in Postgres, with a password, in a database of that name."""
+    section = (DOCS / "cloud.md").read_text().partition("## 2. Postgres")[2]
+    text = section.partition("```sql")[2].partition("```")[0]
+    return statements(text.replace("'...'", f"'{PASSWORD}'").replace("database shop", f"database {database}"))
+
+
+def documented_account() -> list[str]:
+    """The statements of docs/snowflake.sql, for the emulated bucket."""
+    text = (DOCS / "snowflake.sql").read_text().replace("<bucket>", NAME).replace("<prefix>", FOLDER)
+    return statements(text)
+
+
+def statements(text: str) -> list[str]:
+    """The statements of a text of SQL, each in one line and without comments."""
+    bare = re.sub(r"--.*", "", text)
+    return [" ".join(statement.split()) for statement in bare.split(";") if statement.strip()]
 
 
 def bucket(s3: s3_server.S3Server) -> Block:
@@ -69,7 +97,7 @@ def bucket(s3: s3_server.S3Server) -> Block:
     keys = {"aws_access_key_id": s3_server.KEY, "aws_secret_access_key": s3_server.SECRET}
     client = {"endpoint_url": s3.endpoint}
     credentials = AwsCredentials(**keys, region_name=s3_server.REGION, aws_client_parameters=client)
-    return S3Bucket(bucket_name=s3.make_bucket(NAME), bucket_folder="shop", credentials=credentials)
+    return S3Bucket(bucket_name=s3.make_bucket(NAME), bucket_folder=FOLDER, credentials=credentials)
 
 
 def database(postgres: postgres_server.Postgres, role: str) -> Block:
@@ -86,12 +114,13 @@ def database(postgres: postgres_server.Postgres, role: str) -> Block:
     return SqlAlchemyConnector(connection_info=components)
 
 
-def warehouse(given: dict[str, Any]) -> Block:
-    """The account that the emulator plays."""
-    login = {name: given[name] for name in ("account", "user", "password", "role")}
-    place = {name: given[name] for name in ("host", "port", "protocol", "warehouse")}
-    credentials = SnowflakeCredentials(**login)
-    return SnowflakeServer(credentials=credentials, database="emulated", schema="raw", **place)
+def warehouse(given: dict[str, Any], work: str) -> Block:
+    """The account that the emulator plays, for the role that does this work: load or transform."""
+    login = {"account": given["account"], "password": given["password"]}
+    credentials = SnowflakeCredentials(user=f"ecommerce_{work}ing_service", role=f"ecommerce_{work}er", **login)
+    place = {name: given[name] for name in ("host", "port", "protocol")}
+    names = {"warehouse": f"ecommerce_{work}ing", "database": "ecommerce", "schema": "raw"}
+    return SnowflakeServer(credentials=credentials, **names, **place)
 
 
 def main() -> None:
@@ -101,7 +130,7 @@ def main() -> None:
         CONSOLE.print(f"[bold]The shop from {START} through {DAYS[-1]} on two stacks, one after the other[/bold]")
         CONSOLE.print("Starting Prefect's API, and S3, Postgres and Snowflake on loopback (some 10 s) ...")
         with prefect_api(), emulated(folder):
-            CONSOLE.print(_sheet({name: _figures(name) for name in (LOCAL, NAME)}))
+            CONSOLE.print(side_by_side({name: _figures(name) for name in (LOCAL, NAME)}))
     CONSOLE.print(f"\nDone in {time.perf_counter() - began:.0f} s; the servers have stopped, and their data is gone.")
 
 
@@ -124,12 +153,16 @@ def _figures(stack: str) -> dict[str, str]:
     }
     jobs |= {f"increment {day}": partial(daily_increment, day, stack=stack) for day in DAYS}
     jobs["transform"] = lambda: transform(stack=stack)
-    figures = {job: _seconds(f"{stack}: {job}", run) for job, run in jobs.items()}
-    with Stack.named(stack).open_warehouse() as opened:
-        for table in TABLES:
-            counted = sum(loaded.rows for loaded in opened.totals(table, None).values())
-            figures[f"raw.{table}"] = f"{counted:,}"
+    return {job: _seconds(f"{stack}: {job}", run) for job, run in jobs.items()} | counts(Stack.named(stack))
+
+
+def counts(stack: Stack) -> dict[str, str]:
+    """What a stack holds: the rows of raw, and what the marts say of its sales."""
+    with stack.open_warehouse() as opened:
+        rows = {table: sum(loaded.rows for loaded in opened.totals(table, None).values()) for table in TABLES}
+    with stack.open_transformer() as opened:
         ((days, revenue, shipping),) = opened.query(_REVENUE)
+    figures = {f"raw.{table}": f"{count:,}" for table, count in rows.items()}
     return figures | {"days sold": f"{days:,}", "gross revenue": f"{revenue:,}", "shipping": f"{shipping:,}"}
 
 
@@ -140,13 +173,14 @@ def _seconds(job: str, run: Callable[[], object]) -> str:
     return f"{time.perf_counter() - began:.1f} s"
 
 
-def _sheet(stacks: dict[str, dict[str, str]]) -> Table:
-    sheet = Table("", title="the same shop on both stacks")
+def side_by_side(stacks: dict[str, dict[str, str]]) -> Table:
+    """A sheet of the stacks' figures, one a row."""
+    table = Table("", title="the same shop on both stacks")
     for name in stacks:
-        sheet.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for figure in stacks[LOCAL]:
-        sheet.add_row(figure, *(figures[figure] for figures in stacks.values()))
-    return sheet
+        table.add_row(figure, *(figures[figure] for figures in stacks.values()))
+    return table
 
 
 if __name__ == "__main__":

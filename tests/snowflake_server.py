@@ -5,7 +5,7 @@
 It catches mistakes and proves nothing about Snowflake itself: what passes here is written for Snowflake's documentation
 and checked with an account by `make smoke`. The mends replace internals of exactly that release. Whatever a login says
 is accepted, except a user named `refused-<code>`, who is answered as Snowflake answers with that code. A virtual
-warehouse is there unless it is named `missing`.
+warehouse is there unless it is named `missing`, and may be used unless it is named `exhausted`.
 
 With an S3 endpoint, stages under `s3://` are read from it, with the keys in AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY.
@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import fakesnow.server as server  # noqa: PLR0402 - the package has a function of that name
@@ -54,12 +54,13 @@ REFUSALS = {
     "390201": "The requested warehouse does not exist or not authorized.",
     "390303": "Invalid OAuth access token.",
     "390318": "OAuth access token expired.",
+    "390999": "This login failed for a reason that nobody has thought of.",
 }
 """What Snowflake says when it refuses a login, by its code."""
 
 NOT_EMULATED = [
     r"\s*alter\s+(table|view)\s+\S+\s+alter\s+\"?\w+\"?\s+comment\b",
-    r"\s*alter\s+(account|session|warehouse|user)\b",
+    r"\s*alter\s+(account|session|warehouse|user|storage\s+integration)\b",
     r"\s*comment\s+on\b",
     r"\s*(use\s+(role|secondary|warehouse)|grant|revoke)\b",
     r"\s*create\s+(or\s+replace\s+)?(warehouse|role|user|resource\s+monitor|storage\s+integration)\b",
@@ -166,7 +167,16 @@ def errors_are_answers() -> None:
     server.ServerError, server.to_sf = Answered, encoded
 
 
-_received: list[str] = []
+class Sent(NamedTuple):
+    """A statement as it came: its query tag, and the role of its session."""
+
+    statement: str
+    tag: str
+    role: str
+
+
+_received: list[Sent] = []
+_sessions: dict[str, tuple[str, str]] = {}
 
 
 def statements() -> None:
@@ -176,7 +186,6 @@ def statements() -> None:
     def execute(cursor: Any, command: str, *others: Any, **named: Any) -> Any:
         try:
             with locks.held(cursor, command):
-                _received.append(command)
                 _refuse(command)
                 for statement in _rewritten(command):
                     result = original(cursor, statement, *others, **named)
@@ -192,10 +201,14 @@ def statements() -> None:
 
 
 def _refuse(command: str) -> None:
-    """A virtual warehouse named `missing` is, as those that the role may not use."""
-    if re.match(r"\s*use\s+warehouse\s+missing\b", command, re.IGNORECASE):
+    """A virtual warehouse named `missing` is, as those that the role may not use, and one named `exhausted` sleeps."""
+    used = re.match(r"\s*use\s+warehouse\s+(missing|exhausted)\b", command, re.IGNORECASE)
+    if used and used[1].lower() == "missing":
         message = "SQL compilation error: Object does not exist, or operation cannot be performed."
         raise ProgrammingError(msg=message, errno=2043, sqlstate="02000")
+    if used:
+        message = "Warehouse 'EXHAUSTED' cannot be resumed because resource monitor 'M' has exceeded its quota."
+        raise ProgrammingError(msg=message, errno=90073, sqlstate="22000")
 
 
 def _rewritten(command: str) -> list[str]:
@@ -401,18 +414,26 @@ def _parquet_columns(url: str) -> dict[str, str]:
 
 
 def logins() -> None:
-    """A user named `refused-<code>` is refused with that code."""
+    """A user named `refused-<code>` is refused with that code; others can log out, and their session is known."""
     original = server.login_request
 
     async def login(request: Any) -> Any:
-        body = await request.body()
-        text = gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body
-        _, refused, code = (json.loads(text)["data"].get("LOGIN_NAME") or "").partition("refused-")
-        if not refused:
-            return await original(request)
-        return JSONResponse({"data": {}, "code": code, "message": REFUSALS[code], "success": False})
+        data = (await _body(request))["data"]
+        _, refused, code = (data.get("LOGIN_NAME") or "").partition("refused-")
+        if refused:
+            return JSONResponse({"data": {}, "code": code, "message": REFUSALS[code], "success": False})
+        answer = json.loads((await original(request)).body)
+        token = answer["data"]["masterToken"] = answer["data"]["token"]
+        tag, role = data["SESSION_PARAMETERS"].get("QUERY_TAG", ""), request.query_params.get("roleName", "")
+        _sessions[token] = tag, role
+        return JSONResponse(answer)
 
     server.app.router.routes.insert(0, Route("/session/v1/login-request", login, methods=["POST"]))
+
+
+async def _body(request: Any) -> Any:
+    body = await request.body()
+    return json.loads(gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body)
 
 
 def exact_numbers() -> None:
@@ -495,19 +516,42 @@ def public_schema() -> None:
 
 
 def record() -> None:
-    """The statements that came are told, and forgotten, at `/statements`."""
+    """The statements that came, and that one was cancelled, are told and forgotten at `/statements`."""
+    original = server.query_request
+
+    async def asked(request: Any) -> Any:
+        body = await _body(request)
+        tag, role = _sessions.get(server.to_token(request), ("", ""))
+        _received.append(Sent(body["sqlText"], (body.get("parameters") or {}).get("QUERY_TAG", tag), role))
+        return await original(request)
+
+    async def cancelled(_request: Any) -> JSONResponse:
+        _received.append(Sent(CANCELLED, "", ""))
+        return JSONResponse({"success": True})
 
     async def told(_request: Any) -> JSONResponse:
         statements, _received[:] = _received[:], []
         return JSONResponse(statements)
 
-    server.app.router.routes.insert(0, Route("/statements", told))
+    server.app.router.routes[:0] = [
+        Route("/queries/v1/query-request", asked, methods=["POST"]),
+        Route("/queries/v1/abort-request", cancelled, methods=["POST"]),
+        Route("/statements", told),
+    ]
+
+
+CANCELLED = "a statement was cancelled"
+
+
+def sent(connection: Mapping[str, Any]) -> list[Sent]:
+    """What the emulator was sent since the last time this was asked."""
+    with urllib.request.urlopen(f"http://{connection['host']}:{connection['port']}/statements") as answer:
+        return [Sent(*one) for one in json.load(answer)]
 
 
 def received(connection: Mapping[str, Any]) -> list[str]:
-    """The statements that the emulator was sent since the last time this was asked."""
-    with urllib.request.urlopen(f"http://{connection['host']}:{connection['port']}/statements") as answer:
-        return [str(statement) for statement in json.load(answer)]
+    """The statements that the emulator was sent since the last time."""
+    return [one.statement for one in sent(connection)]
 
 
 MENDS: tuple[Callable[[], None], ...] = (

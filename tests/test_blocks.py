@@ -235,6 +235,7 @@ def test_snowflake_takes_a_key_a_password_or_a_token() -> None:
         "ECOMMERCE_SNOWFLAKE_DATABASE": "ecommerce",
         "ECOMMERCE_SNOWFLAKE_WAREHOUSE": "loading",
         "ECOMMERCE_SNOWFLAKE_AUTHENTICATOR": "SNOWFLAKE_JWT",
+        "ECOMMERCE_SNOWFLAKE_QUERY_TAG": '{"pipeline": "ecommerce"}',
         "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY": "",
     }
 

@@ -21,11 +21,13 @@ from tasks.load import load
 from tasks.reconcile import reconcile
 from tasks.status import audit_stack
 from tasks.tables import TABLES
-from tasks.warehouse import snowflake
+from tasks.warehouse import snowflake_client
 from tasks.warehouse.protocol import Warehouse
 from tests.emulated import NAME, emulated
 from tests.proxy import Proxy, proxied
 from tests.test_kill import Death, Flow, State, at, contents, history
+from tests.test_parity import relations
+from tests.test_parity import rows as ordered
 
 START, THROUGH = date(2024, 12, 1), date(2024, 12, 31)
 DAYS = [THROUGH + timedelta(n) for n in range(1, 6)]
@@ -54,6 +56,14 @@ INCREMENT = [
     # reconcile: about to begin
     at("call", "tasks.balance:balance"),
 ]
+# transform: some models and tests are done, others not
+TRANSFORM = at("call", "tasks.dbt:_node_result", n=12)
+RESET = [
+    # raw is gone, nothing else
+    at("call", "tasks.source.postgres:Source.clear"),
+    # landing, extracted and history are gone; the lake still says whose history it holds
+    at("return", "tasks.lake.s3:S3Lake.delete", path="^history$"),
+]
 
 
 class Processes(Protocol):
@@ -65,9 +75,9 @@ class Processes(Protocol):
     def said(self) -> str: ...
 
 
-def load_history(stack: str) -> Flow:
+def load_history(stack: str, **options: Any) -> Flow:
     days = {"start": START.isoformat(), "through": THROUGH.isoformat()}
-    return "historical_load", days | {"scale": SCALE, "stack": stack}
+    return "historical_load", days | {"scale": SCALE, "stack": stack} | options
 
 
 def increment(day: date, stack: str) -> Flow:
@@ -129,7 +139,7 @@ def cloud(
         patch.setenv("ECOMMERCE_HOME", str(home / "local"))
         patch.setenv("PREFECT_API_URL", prefect_url)
         patch.setenv("S3_UPLOAD_PART_MIN_SIZE", "2048")  # of moto: S3's own is 5 MB
-        with emulated(home) as stack:
+        with emulated(home, staged=False) as stack:
             yield Cloud(home, stack, processes)
 
 
@@ -157,6 +167,24 @@ def test_a_history_killed_in_every_step_ends_as_an_undisturbed_one(cloud: Cloud,
 
 def test_an_increment_killed_in_every_step_ends_as_an_undisturbed_one(cloud: Cloud, continued: State) -> None:
     assert_equal(continued, cloud.undisturbed(load_history("local"), increment(DAYS[0], "local")))
+
+
+def test_a_transform_killed_in_its_middle_builds_what_an_undisturbed_one_does(cloud: Cloud, continued: State) -> None:
+    cloud.dies(transform(NAME), TRANSFORM)
+    cloud.survives(transform(NAME))
+    cloud.undisturbed(load_history("local"), increment(DAYS[0], "local"), transform("local"))
+    assert len(marts(cloud.stack)) > 30
+    assert marts(cloud.stack) == marts(cloud.local)
+
+
+def transform(stack: str) -> Flow:
+    return "transform", {"stack": stack}
+
+
+def marts(stack: Stack) -> State:
+    """Every relation that dbt has built."""
+    with stack.open_transformer() as warehouse:
+        return {name: ordered(warehouse, name, columns) for name, columns in relations(warehouse).items()}
 
 
 def drop_raw(stack: Stack) -> None:
@@ -216,7 +244,7 @@ def test_three_days_without_the_warehouse_are_loaded_once_it_is_back(
 ) -> None:
     for used in (load, reconcile):
         monkeypatch.setattr(flows.ingest, used.fn.__name__, used.with_options(retries=0))
-    monkeypatch.setattr(snowflake, "_CLIENT", snowflake._CLIENT | {"login_timeout": 1})
+    monkeypatch.setattr(snowflake_client, "_LIMITS", snowflake_client._LIMITS | {"login_timeout": 1})
     wire.refuse(FOREVER)
     for day in DAYS[1:4]:
         with pytest.raises(TransientError, match="no server answers"):
@@ -236,3 +264,11 @@ def test_three_days_without_the_warehouse_are_loaded_once_it_is_back(
 def committed(lake: Lake, day: date) -> set[str]:
     """The tables that have committed a batch."""
     return {table for table in TABLES if any(batch == day for batch, _ in revisions(lake, table))}
+
+
+def test_a_reset_killed_in_every_step_ends_as_a_first_load(cloud: Cloud, loaded: State) -> None:
+    for death in RESET:
+        cloud.dies(load_history(NAME, reset=True), death)
+    cloud.survives(load_history(NAME))
+    assert_equal(state(cloud.stack), loaded)
+    assert marts(cloud.stack) == {}

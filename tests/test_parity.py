@@ -15,7 +15,7 @@ from tasks.lake.store import Lake
 from tasks.source import embedded
 from tasks.tables import TABLES
 from tasks.warehouse.protocol import Warehouse
-from tests.emulated import NAME, emulated
+from tests.emulated import NAME, counts, emulated, side_by_side
 
 START, THROUGH = date(2024, 12, 1), date(2024, 12, 31)
 BUILT = ("staging", "intermediate", "marts")
@@ -74,6 +74,18 @@ def test_every_model_is_equal_row_for_row(warehouses: list[Warehouse]) -> None:
         if rows(warehouses[0], name, columns) != rows(warehouses[1], name, columns)
     ]
     assert differ == []
+
+
+def test_the_sheet_of_the_cloud_demo_shows_both_stacks(stacks: tuple[Stack, Stack]) -> None:
+    local, cloud = (counts(stack) for stack in stacks)
+    assert local == cloud
+    assert len(local) == len(TABLES) + 3
+    sheet = side_by_side({LOCAL: {"load": "1.0 s", **local}, NAME: {"load": "2.0 s", **cloud}})
+    assert [[*column.cells] for column in sheet.columns] == [
+        ["load", *local],
+        ["1.0 s", *local.values()],
+        ["2.0 s", *local.values()],
+    ]
 
 
 def parts(lake: Lake) -> dict[str, bytes]:

@@ -3,27 +3,37 @@
 # ruff: noqa: F811 - fixtures come from the tests of all warehouses
 
 import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from threading import Barrier
+from threading import Barrier, Thread
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from dbt.adapters.contracts.connection import Connection
+from dbt.adapters.snowflake.connections import SnowflakeConnectionManager
+from dbt.adapters.snowflake.connections import SnowflakeCredentials as SnowflakeAdapterCredentials
+from prefect_snowflake import SnowflakeCredentials
 from snowflake import connector
 
+from blocks.snowflake import SnowflakeServer, dbt_environment
 from tasks.errors import TransientError, WarehouseError, is_transient
 from tasks.lake import paths
+from tasks.lake.manifests import Manifest
 from tasks.lake.store import LocalLake
 from tasks.tables import TABLES
 from tasks.warehouse import snowflake as module
+from tasks.warehouse import snowflake_client
 from tasks.warehouse.protocol import Warehouse
 from tasks.warehouse.snowflake import SnowflakeWarehouse
 from tests import snowflake_server
+from tests.proxy import Proxy, http_answer, proxied
 from tests.s3_server import KEY, SECRET, S3Server
 from tests.test_load import (  # noqa: F401 - what any warehouse does is tested here with Snowflake
     AT,
@@ -121,7 +131,7 @@ def test_a_claim_whose_loader_died_is_given_up(
     dead = SnowflakeWarehouse(connection)
     cursor = dead._connection.cursor()
     cursor.execute("begin")
-    assert module._claim(cursor, manifest, "dead", AT, {})
+    assert module._claim(cursor, manifest, "dead", AT)
     assert warehouse.ledger("order_items") == {}
     assert warehouse.load(lake, ITEMS, manifest, "run", AT)
     assert warehouse.query("select run from raw._batches") == [("run",)]
@@ -165,17 +175,60 @@ def test_raw_cleared_loads_again_although_copy_remembers_files(lake: LocalLake, 
     assert load() == before
 
 
-def test_a_file_that_copy_passes_over_is_an_error(
+def test_a_file_that_was_loaded_before_is_loaded_if_the_ledger_lacks_it(
     lake: LocalLake, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module.secrets, "token_hex", lambda _: "always")  # as an external stage has a file
     manifest = commit(lake, KEYS)
     assert warehouse.load(lake, ITEMS, manifest, "run", AT)
-    warehouse.query("delete from raw.order_items")
+    before = raw(warehouse, "*")
     warehouse.query("delete from raw._batches_order_items")
-    with pytest.raises(WarehouseError, match=r"before, though the ledger does not know it; drop raw.order_items"):
+    with pytest.raises(WarehouseError, match=r"has 6 rows .*, but its manifest says 3 "):
         warehouse.load(lake, ITEMS, manifest, "run", AT)
-    assert warehouse.ledger("order_items") == {}
+    assert raw(warehouse, "*") == before
+    warehouse.query("delete from raw.order_items")
+    assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+    assert raw(warehouse, "*") == before
+
+
+class Answer:
+    """A cursor that answers COPY as Snowflake's documentation says."""
+
+    def __init__(self, columns: Sequence[str], *rows: tuple[object, ...]) -> None:
+        self.description, self._rows = [SimpleNamespace(name=column) for column in columns], rows
+
+    def execute(self, *_: object) -> None:
+        """Take whatever comes."""
+
+    def fetchall(self) -> Sequence[tuple[object, ...]]:
+        return self._rows
+
+
+COPIED = ("file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            Answer(["status"], ("Copy executed with 0 files processed.",)),
+            r"over part-1-0.*\(Copy executed with 0 files",
+        ),
+        (Answer(COPIED, ("s3://b/h/part-1-0.parquet", "LOADED", 3, 3, 1, 0)), r"passed over part-1-1"),
+        (
+            Answer(COPIED, *((f"s3://b/h/part-1-{n}.parquet", "LOAD_SKIPPED", 0, 0, None, 1) for n in range(2))),
+            r"passed over part-1-0.parquet of .* \(LOAD_SKIPPED\)",
+        ),
+        (
+            Answer(COPIED, *((f"h/part-1-{n}.parquet", "LOADED", 3, 3 - n, 1, 0) for n in range(2))),
+            r"COPY loaded 2 rows of part-1-1.parquet .* says 3; .*a part that was changed",
+        ),
+    ],
+)
+def test_every_answer_of_copy_but_all_rows_of_all_parts_is_an_error(lake: LocalLake, answer: Any, said: str) -> None:
+    manifest = commit(lake, KEYS, keys(7, 3))
+    with pytest.raises(WarehouseError, match=said):
+        module._copy(answer, "'@s/h/'", manifest, manifest.parts, {})
 
 
 def test_more_parts_than_one_copy_takes_are_loaded(
@@ -187,17 +240,23 @@ def test_more_parts_than_one_copy_takes_are_loaded(
     assert raw(warehouse, "distinct _part") == [(f"part-1-{number}.parquet",) for number in range(5)]
 
 
-def test_an_external_stage_is_read_where_it_is(s3: S3Server, lake: LocalLake) -> None:
-    bucket = s3.make_bucket("stage")
-    manifest = commit(lake, KEYS, keys(7))
+def in_bucket(s3: S3Server, bucket: str, lake: LocalLake, manifest: Manifest) -> str:
+    """The address of a history in a new bucket that has the parts of a revision."""
+    s3.make_bucket(bucket)
     for part in manifest.parts:
-        path = f"{paths.history('order_items', DAY)}/{part.name}"
+        path = f"{paths.history(manifest.table, manifest.batch)}/{part.name}"
         s3.client().upload_file(str(lake.root / path), bucket, f"shop/{path}")
+    return f"s3://{bucket}/shop/history"
+
+
+def test_an_external_stage_is_read_where_it_is(s3: S3Server, lake: LocalLake) -> None:
+    manifest = commit(lake, KEYS, keys(7))
+    url = in_bucket(s3, "stage", lake, manifest)
     secrets = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     with snowflake_server.served(s3.endpoint, secrets) as served:
         with SnowflakeWarehouse(served, stage="raw.lake") as warehouse:
             warehouse.prepare(TABLES.values())
-            warehouse.query(f"create stage raw.lake url = 's3://{bucket}/shop/history'")
+            warehouse.query(f"create stage raw.lake url = '{url}'")
             assert warehouse.load(lake, ITEMS, manifest, "run", AT)
             assert warehouse.totals("order_items", None) == {(DAY, 1): (5, manifest.digest)}
             assert raw(warehouse, "distinct _part") == [("part-1-0.parquet",), ("part-1-1.parquet",)]
@@ -228,6 +287,7 @@ def test_a_column_of_another_type_is_refused(lake: LocalLake, warehouse: Warehou
         ("390201", "correct warehouse"),
         ("390303", "renew token"),
         ("390318", "renew token"),
+        ("390999", r"refused-390999 of account emulated: .*correct account, user, role and the private_key, token or"),
     ],
 )
 def test_a_refused_login_says_what_to_do(snowflake: dict[str, Any], code: str, remedy: str) -> None:
@@ -254,10 +314,18 @@ def test_a_server_that_does_not_answer_is_tried_again(snowflake: dict[str, Any])
     assert monotonic() - started < 30
 
 
+def test_an_account_that_is_none_is_named(snowflake: dict[str, Any]) -> None:
+    with proxied(snowflake["host"], snowflake["port"]) as wire:
+        wire.answer(http_answer("404 Not Found", "{}"))
+        with pytest.raises(WarehouseError, match=r"loader of account emulated: .*404 Not Found.*; correct account of"):
+            SnowflakeWarehouse(snowflake | {"port": wire.port})
+
+
 @pytest.mark.parametrize(
     ("wrong", "stage", "said"),
     [
         ({"warehouse": "missing"}, None, r"Object does not exist, or .*docs/snowflake.sql"),
+        ({"warehouse": "exhausted"}, None, r"exceeded its quota; raise credit_quota of the resource monitor,"),
         ({}, "raw.nowhere", r"Stage 'TEST_\d+.RAW.NOWHERE' does not exist or not authorized; .*docs/snowflake.sql"),
     ],
 )
@@ -282,9 +350,126 @@ def test_a_statement_that_is_refused_says_why(warehouse: Warehouse) -> None:
     assert warehouse.query("select 1") == [(1,)]
 
 
-def test_every_statement_of_a_load_has_a_time_limit_and_a_tag() -> None:
-    assert set(module._SESSION) >= {"LOCK_TIMEOUT", "STATEMENT_TIMEOUT_IN_SECONDS", "QUERY_TAG", "TIMEZONE"}
-    assert set(module._CLIENT) >= {"login_timeout", "network_timeout", "socket_timeout"}
+def test_a_session_has_a_time_for_locks_and_statements() -> None:
+    assert set(module._SESSION) >= {"LOCK_TIMEOUT", "STATEMENT_TIMEOUT_IN_SECONDS", "TIMEZONE"}
+
+
+def test_every_statement_of_a_load_says_what_it_is_for(lake: LocalLake, connection: dict[str, Any]) -> None:
+    with SnowflakeWarehouse(connection, tag={"flow": "daily-increment", "run": "r1"}) as warehouse:
+        warehouse.prepare([ITEMS])
+        snowflake_server.received(connection)
+        odd = KEYS.append_column("odd", pa.array(["a", "b", "c"]))
+        assert warehouse.load(lake, ITEMS, commit(lake, odd), "r2", AT)
+        sent = snowflake_server.sent(connection)
+        warehouse.query("select 1")
+        (asked,) = snowflake_server.sent(connection)
+    assert {one.statement.split()[0] for one in sent} >= {"alter", "put", "begin", "merge", "copy", "commit"}
+    session = {"flow": "daily-increment", "run": "r1"}
+    tag = {"flow": "daily-increment", "run": "r2", "table": "order_items", "batch": "2025-01-01"}
+    put = [json.loads(one.tag) for one in sent if one.statement.startswith("put")]
+    others = [json.loads(one.tag) for one in sent if not one.statement.startswith("put")]
+    assert others == [tag] * len(others)
+    assert put == [tag, session]  # the connector itself asks for the place once more
+    assert json.loads(asked.tag) == session
+
+
+# The wire
+
+
+@pytest.fixture
+def wire(connection: dict[str, Any]) -> Iterator[Proxy]:
+    """A proxy before the emulator."""
+    with proxied(connection["host"], connection["port"]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def brief(connection: dict[str, Any], wire: Proxy) -> dict[str, Any]:
+    """How to connect through the proxy, with a second for an answer and two for the attempts at a request."""
+    return connection | {"port": wire.port, "network_timeout": 2, "socket_timeout": 1}
+
+
+def test_a_statement_may_take_longer_than_a_request_is_tried(wire: Proxy, brief: dict[str, Any]) -> None:
+    with SnowflakeWarehouse(brief | {"socket_timeout": 20}) as warehouse:
+        snowflake_server.received(brief)
+        wire.delay(2.5)
+        assert warehouse.query("select 42") == [(42,)]
+        wire.delay(0)
+        assert snowflake_server.received(brief) == ["select 42"]
+
+
+FAULTS: dict[str, Callable[[Proxy, int], None]] = {
+    "503": lambda wire, times: wire.answer(http_answer("503 Service Unavailable", "{}"), times),
+    "429": lambda wire, times: wire.answer(http_answer("429 Too Many Requests", "{}"), times),
+    "520": lambda wire, times: wire.answer(http_answer("520 Whatever", "{}"), times),
+    "stall": lambda wire, times: (wire.reset(), wire.stall(times))[0],
+    "refusal": lambda wire, times: (wire.reset(), wire.refuse(times))[0],
+}
+
+
+def raised_within(seconds: float, call: Callable[[], object]) -> BaseException | None:
+    """What a call raises, if it ends in time; it is left to itself otherwise."""
+    future: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except (TransientError, connector.errors.Error) as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future.exception(seconds)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_query_survives_a_short_fault_and_ends_with_a_long_one(
+    wire: Proxy, brief: dict[str, Any], fault: str
+) -> None:
+    with SnowflakeWarehouse(brief) as warehouse:
+        FAULTS[fault](wire, 1)
+        assert warehouse.query("select 42") == [(42,)]
+        assert wire.made == 1
+        FAULTS[fault](wire, 10**6)
+        error = raised_within(20, lambda: warehouse.query("select 42"))
+    assert isinstance(error, TransientError)
+    assert str(error).startswith("could not answer a query: ")
+
+
+def test_a_session_that_was_lost_in_a_transaction_is_not_used_again(
+    lake: LocalLake, warehouse: Warehouse, wire: Proxy, brief: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, copy = commit(lake, KEYS), module._copy
+
+    def cut(*arguments: Any) -> None:
+        wire.reset()
+        wire.refuse(10**6)
+        copy(*arguments)
+
+    monkeypatch.setattr(module, "_copy", cut)
+    with SnowflakeWarehouse(brief) as mine:
+        with pytest.raises(TransientError, match="could not load order_items"):
+            mine.load(lake, ITEMS, manifest, "run", AT)
+        wire.heal()
+        monkeypatch.setattr(module, "_copy", copy)
+        with pytest.raises(TransientError, match="the connection was closed"):
+            mine.load(lake, ITEMS, manifest, "run", AT)
+    assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+    assert warehouse.totals("order_items", None) == {(DAY, 1): (3, manifest.digest)}
+
+
+def test_dbt_waits_no_longer(wire: Proxy, brief: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connector, "connect", connector.Connect)
+    monkeypatch.setattr(snowflake_client, "_LIMITS", snowflake_client._LIMITS | {"network_timeout": 1})
+    login = {name: brief[name] for name in ("account", "user", "password", "role")}
+    place = {name: brief[name] for name in ("host", "port", "protocol", "database", "warehouse")}
+    block = SnowflakeServer(credentials=SnowflakeCredentials(**login), schema="raw", **place)
+    dbt_environment(block, "block x/y")
+    credentials = SnowflakeAdapterCredentials(schema="main", authenticator="snowflake", **login, **place)
+    opened = SnowflakeConnectionManager.open(Connection("snowflake", "any", credentials))
+    wire.reset()
+    wire.refuse(10**6)
+    cursor = opened.handle.cursor()
+    assert isinstance(raised_within(20, lambda: cursor.execute("select 1")), connector.errors.OperationalError)
 
 
 # The emulator's mends

@@ -6,9 +6,10 @@ of its own, `raw._batches_<table>`, because Snowflake locks whole tables until t
 them. The MERGE takes the lock, so of two loaders at once the second finds the revision claimed.
 
 COPY takes a SELECT over the stage rather than columns by name: it gives a feed's columns their names in raw, adds the
-constants of the revision and the part of each row, and writes each row once, with no table in between. COPY passes
-over files of an external stage that it loaded in the last 64 days into the same table: a second guard. A table that
-was dropped and created anew has no such memory, so a rebuilt raw loads again.
+constants of the revision and the part of each row, and writes each row once, with no table in between. By itself COPY
+passes over files that it loaded into the table in the last 64 days. What is loaded is the ledger's to say, and whether
+a COPY that was rolled back leaves such a memory is not documented, so it is told to load them all (FORCE). A ledger
+that was lost doubles nothing: the rows and digest of a revision are those of the manifest, or nothing is committed.
 
 Definitions commit, so they come before the transaction. Parts reach Snowflake by an external stage over the lake's
 history, or are PUT to an internal one.
@@ -27,18 +28,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from snowflake import connector
 from snowflake.connector import errors
-from snowflake.connector.cursor import SnowflakeCursor
 
-from tasks.errors import PipelineError, TransientError, WarehouseError
+from tasks.errors import WarehouseError
 from tasks.lake import paths
 from tasks.lake.manifests import Manifest, Part
 from tasks.lake.store import Lake, LocalLake
 from tasks.tables import TABLES, Table
 from tasks.warehouse.protocol import Revision
 from tasks.warehouse.raw import BATCHES, BUILT, SCHEMAS, TECHNICAL, declared_columns, raw_names, sql_type
-from tasks.warehouse.sql import SqlWarehouse, check_counts, counted, of_table, opened_part, sentence, title, utc
+from tasks.warehouse.snowflake_client import LOGIN, Cursor, connect, translated
+from tasks.warehouse.sql import SqlWarehouse, check_counts, counted, of_table, opened_part, title, utc
 
 PARTS_STAGE = "raw._parts"
 """The internal stage that parts are PUT to where there is no external one."""
@@ -46,63 +46,16 @@ PARTS_STAGE = "raw._parts"
 FILES_PER_COPY = 1_000
 """What FILES of one COPY may name."""
 
-_CLIENT: Mapping[str, Any] = {
-    "application": "ecommerce",
-    "paramstyle": "qmark",
-    "login_timeout": 20,
-    "network_timeout": 120,
-    "socket_timeout": 60,  # the server answers within 45 s, if only that it is still at work
-}
 _SESSION: Mapping[str, Any] = {
     "TIMEZONE": "UTC",
     "LOCK_TIMEOUT": 60,
     "STATEMENT_TIMEOUT_IN_SECONDS": 3_600,
     "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
-    "QUERY_TAG": json.dumps({"pipeline": "ecommerce"}),
 }
+_ROLLBACK_SECONDS = 10
 _OBJECT = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*){0,2}")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = {"table": '"table"', "rows": '"rows"'}  # columns of the ledger that are words of SQL keep their lower case
-
-_TRANSIENT_CLASSES = (
-    errors.BadGatewayError,
-    errors.GatewayTimeoutError,
-    errors.InternalServerError,
-    errors.RequestExceedMaxRetryError,
-    errors.RequestTimeoutError,
-    errors.ServiceUnavailableError,
-    errors.TooManyRequests,
-)
-_TRANSIENT = {
-    604: "the statement was cancelled",
-    625: "another transaction kept the table locked for a minute",
-    250001: "no server answers",
-    250002: "the connection was closed",
-    250003: "a request was lost",
-    251011: "the connection took too long",
-    253003: "the upload to the stage broke off",
-    390111: "the session is gone",
-    390112: "the session has expired",
-    390114: "the session's token has expired",
-}
-_WAREHOUSE = "correct warehouse: one that exists and that the role may use"
-_REMEDIES = {
-    606: _WAREHOUSE,
-    630: "give it a larger warehouse, or a longer STATEMENT_TIMEOUT_IN_SECONDS",
-    2003: "correct the name, or run docs/snowflake.sql to create and grant what is missing",
-    2043: "correct the name, or run docs/snowflake.sql to create and grant what is missing",
-    3001: "run docs/snowflake.sql to grant the privilege to the role",
-    90105: "correct database: one that exists and that the role may use",
-    90106: _WAREHOUSE,
-    251008: "correct private_key and private_key_passphrase of its credentials",
-    390100: "correct user and password of its credentials",
-    390144: "correct private_key of its credentials, or rsa_public_key of the user",
-    390189: "correct role of its credentials: one that the user has been granted",
-    390201: _WAREHOUSE,
-    390303: "renew token of its credentials",
-    390318: "renew token of its credentials",
-}
-_ACCOUNT = "correct account of its credentials, or the network policy"
 
 
 class SnowflakeWarehouse(SqlWarehouse):
@@ -110,20 +63,29 @@ class SnowflakeWarehouse(SqlWarehouse):
 
     `connection` are arguments of `snowflake.connector.connect`; `stage` is the name of an external stage over the
     `history` folder of the lake, or None: then parts are PUT to the internal stage `raw._parts`. `name` is what errors
-    call the place where all this is set.
+    call the place where all this is set, `tag` what the query history says of each statement, such as its flow.
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], *, stage: str | None = None, name: str = "the warehouse's block"
+        self,
+        connection: Mapping[str, Any],
+        *,
+        stage: str | None = None,
+        name: str = "the warehouse's block",
+        tag: Mapping[str, str] | None = None,
     ) -> None:
         if stage is not None and not _OBJECT.fullmatch(stage):
             raise WarehouseError(f"{stage!r} is no name of a stage; write it as database.schema.stage, without quotes")
-        self._stage, self._name = stage, name
+        self._stage, self._name, self._tag = stage, name, tag or {}
         self._virtual = connection.get("warehouse")
         self._turn = threading.RLock()
-        session = {**_SESSION, **(connection.get("session_parameters") or {})}
-        with _translated(f"connect to Snowflake account {connection.get('account')}", name):
-            self._connection = connector.connect(**{**_CLIENT, **connection, "session_parameters": session})
+        told = {"QUERY_TAG": json.dumps(self._tag)}
+        session = {**_SESSION, **told, **(connection.get("session_parameters") or {})}
+        who = f"{connection.get('user')} of account {connection.get('account')}"
+        with translated(f"connect to Snowflake as {who}", name, LOGIN):
+            self._connection = connect(
+                application="ecommerce", paramstyle="qmark", **{**connection, "session_parameters": session}
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -173,14 +135,14 @@ class SnowflakeWarehouse(SqlWarehouse):
         kinds = {names[name]: sql_type(kind) for name, kind in manifest.columns.items()}
         for part in manifest.parts:
             _check(lake, manifest, part)
-        with self._session(f"load {title(manifest)}") as cursor:
+        about = {"run": run, "table": manifest.table, "batch": manifest.batch.isoformat()}
+        with self._session(f"load {title(manifest)}", **about) as cursor:
             _add_columns(cursor, table, kinds)
             with _staged(cursor, self._stage, lake, manifest) as place, _transaction(cursor):
-                tag = _tag(manifest, run)
-                if not _claim(cursor, manifest, run, loaded_at, tag):
+                if not _claim(cursor, manifest, run, loaded_at):
                     return False
                 for parts in _chunks(manifest.parts, FILES_PER_COPY):
-                    _copy(cursor, place, manifest, parts, names, tag)
+                    _copy(cursor, place, manifest, parts, names)
                 _verify(cursor, manifest)
             return True
 
@@ -209,22 +171,23 @@ class SnowflakeWarehouse(SqlWarehouse):
                         cursor.execute(f"drop {kind} if exists {_quoted(schema)}.{_quoted(name)}")
 
     @contextmanager
-    def _session(self, doing: str) -> Iterator[SnowflakeCursor]:
-        """A cursor for one thread and one purpose."""
-        with self._turn, _translated(doing, self._name), closing(self._connection.cursor()) as cursor:
+    def _session(self, doing: str, **about: str) -> Iterator[Cursor]:
+        """A cursor for one thread and one purpose, `about` what its statements are besides the warehouse's own tag."""
+        with self._turn, translated(doing, self._name), closing(self._connection.cursor()) as cursor:
+            cursor.tag = {**self._tag, **about} if about else {}
             yield cursor
 
 
 # Definitions
 
 
-def _create_schema(cursor: SnowflakeCursor) -> None:
+def _create_schema(cursor: Cursor) -> None:
     """Create raw unless it is there: even with `if not exists` it takes the privilege, which a loader may lack."""
     if not _run(cursor, "select 1 from information_schema.schemata where schema_name = 'RAW'"):
-        cursor.execute("create schema if not exists raw")
+        cursor.execute("create transient schema if not exists raw")
 
 
-def _columns(cursor: SnowflakeCursor) -> dict[str, dict[str, str]]:
+def _columns(cursor: Cursor) -> dict[str, dict[str, str]]:
     """The columns of raw with their types, by the names that Snowflake has for tables and columns."""
     rows = _run(
         cursor,
@@ -239,7 +202,7 @@ def _columns(cursor: SnowflakeCursor) -> dict[str, dict[str, str]]:
 
 
 def _create(
-    cursor: SnowflakeCursor,
+    cursor: Cursor,
     there: dict[str, dict[str, str]],
     table: str,
     columns: Mapping[str, str],
@@ -267,7 +230,7 @@ def _union_of_ledgers() -> str:
     return f"create or replace view raw._batches ({columns}) as {' union all '.join(selects)}"
 
 
-def _add_columns(cursor: SnowflakeCursor, table: Table, columns: Mapping[str, str]) -> None:
+def _add_columns(cursor: Cursor, table: Table, columns: Mapping[str, str]) -> None:
     """Make room for a revision's columns; one that has changed its type is an error."""
     there = _columns(cursor).get(table.name.upper(), {})
     _add_missing(cursor, table.name, there, columns)
@@ -283,7 +246,7 @@ def _add_columns(cursor: SnowflakeCursor, table: Table, columns: Mapping[str, st
         )
 
 
-def _add_missing(cursor: SnowflakeCursor, table: str, there: Mapping[str, str], columns: Mapping[str, str]) -> None:
+def _add_missing(cursor: Cursor, table: str, there: Mapping[str, str], columns: Mapping[str, str]) -> None:
     for name, kind in columns.items():
         if _stored(name) not in there:
             cursor.execute(f"alter table raw.{table} add column if not exists {_identifier(name)} {_type(kind)}")
@@ -299,7 +262,7 @@ def _check(lake: Lake, manifest: Manifest, part: Part) -> None:
 
 
 @contextmanager
-def _staged(cursor: SnowflakeCursor, stage: str | None, lake: Lake, manifest: Manifest) -> Iterator[str]:
+def _staged(cursor: Cursor, stage: str | None, lake: Lake, manifest: Manifest) -> Iterator[str]:
     """The place, in SQL, from which COPY takes the parts: the batch in the external stage, or what is uploaded here.
 
     An upload has a folder of its own, which goes with the block: of two loaders at once one would else replace or
@@ -319,7 +282,7 @@ def _staged(cursor: SnowflakeCursor, stage: str | None, lake: Lake, manifest: Ma
         yield place
 
 
-def _remove(cursor: SnowflakeCursor, place: str) -> None:
+def _remove(cursor: Cursor, place: str) -> None:
     with suppress(errors.Error):  # what stays takes space, and nothing reads it
         cursor.execute(f"remove {place}")
 
@@ -337,10 +300,10 @@ def _local(lake: Lake, path: str) -> Iterator[Path]:
         yield copy
 
 
-def _claim(cursor: SnowflakeCursor, manifest: Manifest, run: str, loaded_at: datetime, tag: Mapping[str, str]) -> bool:
+def _claim(cursor: Cursor, manifest: Manifest, run: str, loaded_at: datetime) -> bool:
     """Enter the revision in the ledger unless it is there, which waits for whoever is loading the table."""
     row = [manifest.table, manifest.batch, manifest.revision, manifest.rows, manifest.digest, utc(loaded_at), run]
-    ((inserted,),) = _run(cursor, _merge(_ledger(manifest.table), BATCHES, 1, replace=False), row, tag)
+    ((inserted,),) = _run(cursor, _merge(_ledger(manifest.table), BATCHES, 1, replace=False), row)
     return int(inserted) == 1
 
 
@@ -361,30 +324,23 @@ def _merge(table: str, columns: Mapping[str, str], rows: int, *, replace: bool) 
     )
 
 
-def _copy(
-    cursor: SnowflakeCursor,
-    place: str,
-    manifest: Manifest,
-    parts: Sequence[Part],
-    names: Mapping[str, str],
-    tag: Mapping[str, str],
-) -> None:
+def _copy(cursor: Cursor, place: str, manifest: Manifest, parts: Sequence[Part], names: Mapping[str, str]) -> None:
     """Copy parts into raw, and see that COPY took every row of each."""
-    rows = _run(cursor, _copy_statement(place, manifest, parts, names), (), tag)
+    rows = _run(cursor, _copy_statement(place, manifest, parts, names))
     columns = [column.name.lower() for column in cursor.description]
     told = [dict(zip(columns, row, strict=True)) for row in rows]
-    skipped = [one["file"] for one in told if one.get("status") == "LOAD_SKIPPED"]
-    if skipped:
-        raise WarehouseError(
-            f"COPY has loaded {skipped[0]} of {title(manifest)} before, though the ledger does not know it; drop "
-            f"raw.{manifest.table} and raw.{_ledger(manifest.table)}, so that they are loaded anew"
-        )
-    loaded, committed = sum(int(one.get("rows_loaded", 0)) for one in told), sum(part.rows for part in parts)
-    if loaded != committed:
-        raise WarehouseError(
-            f"COPY loaded {loaded} rows of {title(manifest)}, but its manifest says {committed}; "
-            "nothing was loaded: look for a part that was changed"
-        )
+    loaded = {one["file"].rpartition("/")[2]: one["rows_loaded"] for one in told if one["status"] == "LOADED"}
+    for part in parts:
+        if part.name not in loaded:
+            raise WarehouseError(
+                f"COPY passed over {part.name} of {title(manifest)} ({told[0]['status'].rstrip('.')}); see that the "
+                "stage is the lake's folder `history`"
+            )
+        if int(loaded[part.name]) != part.rows:
+            raise WarehouseError(
+                f"COPY loaded {loaded[part.name]} rows of {part.name} of {title(manifest)}, but its manifest says "
+                f"{part.rows}; nothing was loaded: look for a part that was changed"
+            )
 
 
 def _copy_statement(place: str, manifest: Manifest, parts: Sequence[Part], names: Mapping[str, str]) -> str:
@@ -400,26 +356,20 @@ def _copy_statement(place: str, manifest: Manifest, parts: Sequence[Part], names
         # Names are ours or quoted.
         f"copy into raw.{manifest.table} ({', '.join(columns)}) "  # noqa: S608
         f"from (select {', '.join(values)} from {place}) "
-        f"files = ({files}) file_format = (type = parquet use_logical_type = true)"
+        f"files = ({files}) file_format = (type = parquet use_logical_type = true) force = true"
     )
 
 
-def _verify(cursor: SnowflakeCursor, manifest: Manifest) -> None:
+def _verify(cursor: Cursor, manifest: Manifest) -> None:
     ((rows, digest),) = _run(cursor, counted(manifest.table), [manifest.batch, manifest.revision])
     check_counts(manifest, int(rows), int(digest))
-
-
-def _tag(manifest: Manifest, run: str) -> dict[str, str]:
-    """What the statements of a load are found by in Snowflake's query history."""
-    told = {"pipeline": "ecommerce", "run": run, "table": manifest.table, "batch": manifest.batch.isoformat()}
-    return {"QUERY_TAG": json.dumps(told)}
 
 
 # Statements
 
 
 @contextmanager
-def _transaction(cursor: SnowflakeCursor) -> Iterator[None]:
+def _transaction(cursor: Cursor) -> Iterator[None]:
     """Commit what is done in the block, or roll it back if that raises."""
     cursor.execute("begin")
     with ExitStack() as uncommitted:
@@ -429,15 +379,16 @@ def _transaction(cursor: SnowflakeCursor) -> Iterator[None]:
     cursor.execute("commit")
 
 
-def _roll_back(cursor: SnowflakeCursor) -> None:
-    with suppress(errors.Error):  # a connection that is lost cannot say so: its transaction ends by itself
-        cursor.execute("rollback")
+def _roll_back(cursor: Cursor) -> None:
+    """Undo the transaction, or end its session: the next one would else go on with it, and commit both."""
+    try:
+        cursor.execute("rollback", timeout=_ROLLBACK_SECONDS)
+    except errors.Error:
+        cursor.connection.close(retry=False)
 
 
-def _run(
-    cursor: SnowflakeCursor, statement: str, parameters: Sequence[object] = (), tag: Mapping[str, str] | None = None
-) -> list[Any]:
-    cursor.execute(statement, list(parameters) or None, _statement_params=dict(tag or {}))
+def _run(cursor: Cursor, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+    cursor.execute(statement, list(parameters) or None)
     return list(cursor.fetchall())
 
 
@@ -494,27 +445,3 @@ def _literal(text: str) -> str:
 _OURS = frozenset(
     {*TECHNICAL, *BATCHES, *BUILT, *(name for table in TABLES.values() for name in declared_columns(table))}
 )
-
-
-# Errors
-
-
-@contextmanager
-def _translated(doing: str, name: str) -> Iterator[None]:
-    """Raise what the connector raises as the pipeline's own errors, which tell the block of that `name`."""
-    try:
-        yield
-    except errors.Error as error:
-        raise _explained(doing, error, name) from error
-
-
-def _explained(doing: str, error: errors.Error, name: str) -> PipelineError:
-    said = sentence(error).rstrip(". ")
-    number = error.errno if isinstance(error.errno, int) else 0
-    if isinstance(error, errors.ForbiddenError):
-        return WarehouseError(f"could not {doing}: {said}; {_ACCOUNT} ({name})")
-    if isinstance(error, _TRANSIENT_CLASSES) or number in _TRANSIENT:
-        reason = _TRANSIENT.get(number, "Snowflake is busy")
-        return TransientError(f"could not {doing}: {reason} ({said}); try again, or correct account and host ({name})")
-    remedy = _REMEDIES.get(number, "see the query history of Snowflake")
-    return WarehouseError(f"could not {doing}: {said}; {remedy} ({name})")
