@@ -32,7 +32,8 @@ def reconcile(
     stack = Stack.named(run.stack)
     lake = stack.open_lake()
     with stack.open_warehouse() as warehouse:
-        report = IngestReport(run.stack, run.day, tuple(balance(lake, warehouse, done) for done in appended))
+        balances = tuple(balance(lake, warehouse, done) for done in appended)
+        report = IngestReport(run.stack, run.day, balances, warehouse.newest_cut(TABLES))
         audited = [(table, problem) for table in TABLES if full for problem in audit(lake, warehouse, table)]
     publish_run(stack, report, seconds, failures)
     create_table_artifact(
