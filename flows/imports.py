@@ -33,6 +33,7 @@ USED_LATER = (
     "prefect_snowflake",
     "prefect_sqlalchemy",
     "snowflake.connector",
+    "uvicorn",
 )
 """What is imported where it is used: by some stacks, settings and services only."""
 
