@@ -5,11 +5,16 @@ import os
 import re
 import secrets
 import shutil
+import socket
+import subprocess
+import sys
 import tarfile
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect_aws import AwsCredentials, S3Bucket
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDriver
@@ -17,9 +22,10 @@ from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDr
 from blocks.embedded import DuckDBFile
 from blocks.register import save
 from blocks.stack import Stack
-from flows.image import ROOT
+from flows.image import ROOT, commit, push
 from flows.setup import setup
 from flows.ui import worker_of
+from tasks.errors import ParameterError, PipelineError
 from tests import engine, postgres_server
 from tests.engine import Deployed, Run, count_of, docker, run_in, watched
 from tests.s3_server import REGION, S3Server
@@ -27,6 +33,12 @@ from tests.test_deployments import FLOWS, until
 
 NAME = "contained"
 VOLUME = "ecommerce-contained"
+REGISTRY = """
+FROM {base}
+RUN apt-get update && apt-get install --yes --no-install-recommends docker-registry
+COPY settings /
+CMD ["docker-registry", "serve", "/settings"]
+"""
 PASSWORD, SECRET_KEY = (secrets.token_urlsafe(24) for _ in range(2))
 
 
@@ -187,9 +199,7 @@ def test_no_layer_holds_what_is_not_for_it(image: str, tmp_path: Path) -> None:
 
 def layers(image: str, folder: Path) -> list[str]:
     """The paths of all files in the layers that the image adds to its base."""
-    default = re.search(r"^ARG BASE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
-    base = os.environ.get("ECOMMERCE_BASE", default)
-    below = len(json.loads(docker("image", "inspect", base))[0]["RootFS"]["Layers"])
+    below = len(json.loads(docker("image", "inspect", engine.base()))[0]["RootFS"]["Layers"])
     docker("save", "--output", str(folder / "image.tar"), image)
     with tarfile.open(folder / "image.tar") as saved:
         (manifest,) = json.load(saved.extractfile("manifest.json"))
@@ -255,3 +265,52 @@ done; find . -name '*.pyc' | wc -l
     counted, *differing = run_in(image, "bash", "-c", script).splitlines()[::-1]
     assert differing == []
     assert int(counted) > 1_000
+
+
+@pytest.fixture(scope="module")
+def registry(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry on loopback, Debian's, that holds nothing and asks for no login."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {"version": "0.1", "storage": {"filesystem": {"rootdirectory": "/tmp"}}, "http": {"addr": address}}
+    folder = tmp_path_factory.mktemp("registry") / "image"
+    engine.build_image("ecommerce-registry", folder, REGISTRY, settings=json.dumps(settings))
+    container = docker("run", "--detach", "--rm", "--network=host", "ecommerce-registry").strip()
+    until(lambda: answers(f"http://{address}/v2/"))
+    yield address
+    docker("rm", "--force", container)
+
+
+def answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url).is_success
+    return False
+
+
+def test_an_image_that_was_built_is_pushed(registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECOMMERCE_REGISTRY", registry)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    tags = ("0123456789ab", "given", "0123456789ab-dirty")
+    built, given, changed = (f"{registry}/ecommerce-pipeline:{tag}" for tag in tags)
+    docker("build", "--quiet", f"--tag={built}", f"--tag={given}", f"--tag={changed}", str(tmp_path))
+    push(built, built=True)
+    push(given, built=False)
+    with pytest.raises(ParameterError, match="holds changes that no commit has"):
+        push(changed, built=True)
+    held = httpx.get(f"http://{registry}/v2/ecommerce-pipeline/tags/list").json()
+    docker("image", "rm", built, given, changed)
+    assert held["tags"] == ["0123456789ab"]
+    with pytest.raises(PipelineError, match="docker push failed with 1"):
+        push(f"{registry}/ecommerce-pipeline:absent", built=True)
+
+
+def test_an_image_is_built_under_the_registrys_name(registry: str, image: str) -> None:
+    environment = os.environ | {"ECOMMERCE_REGISTRY": registry}
+    environment.pop("ECOMMERCE_IMAGE", None)
+    script = "import json; from flows.image import build; print(json.dumps(build('docker')))"
+    said = subprocess.run([sys.executable, "-c", script], check=True, env=environment, capture_output=True, text=True)
+    found = json.loads(said.stdout.splitlines()[-1])
+    docker("image", "rm", found["image"])
+    assert found["image"] == f"{registry}/ecommerce-pipeline:{commit()}"
+    assert (found["image_pull_policy"], found["built"]) == ("IfNotPresent", True)

@@ -6,6 +6,7 @@ a bridge network, which has a stand-in for the base image.
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -13,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import IO, Any
 
-from flows.image import build
+from flows.image import ROOT, build
 from tests.test_deployments import Server
 
 STAND_IN = "python:3.11-slim"
@@ -35,6 +37,22 @@ def image() -> str:
     return str(build("docker")["image"])
 
 
+def build_image(name: str, folder: Path, dockerfile: str, **files: str) -> None:
+    """Build an image on the same base; `files` are those beside the Dockerfile, in which {base} stands for it."""
+    folder.mkdir()
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    (folder / "Dockerfile").write_text(dockerfile.replace("{base}", base()))
+    network = os.environ.get("ECOMMERCE_BUILD_NETWORK", "default")
+    docker("build", "--quiet", f"--network={network}", f"--tag={name}", str(folder))
+
+
+def base() -> str:
+    """The image on which that to test is built."""
+    (default,) = re.findall(r"^ARG BASE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return os.environ.get("ECOMMERCE_BASE", default)
+
+
 def run_in(image: str, *command: str, volume: str | None = None) -> str:
     """What a command says in a container as closed as those of the pool."""
     mounted = [f"--volume={volume}:/var/lib/ecommerce"] if volume else []
@@ -43,7 +61,7 @@ def run_in(image: str, *command: str, volume: str | None = None) -> str:
 
 def count_of(image: str, volume: str, query: str) -> int:
     """The one number that a query of the warehouse on a volume gives."""
-    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).sql(sys.argv[2]).fetchone()[0])"
+    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).sql(sys.argv[2]).fetchall()[0][0])"
     return int(run_in(image, "python", "-c", script, "/var/lib/ecommerce/warehouse.duckdb", query, volume=volume))
 
 

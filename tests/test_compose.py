@@ -104,6 +104,7 @@ def test_every_image_is_pinned(service: str) -> None:
 def test_what_stays_is_watched_and_what_is_kept_has_a_name(service: str) -> None:
     description = SERVICES[service]
     assert ("restart" in description) == ("healthcheck" in description)
+    assert description["logging"]["driver"] == "local"  # json-file, the default, grows for ever
     for volume in description.get("volumes", []):
         source = unset(volume).partition(":")[0]
         assert source in yaml.safe_load(TEXT)["volumes"] or source == "/var/run/docker.sock"
