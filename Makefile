@@ -31,16 +31,13 @@ smoke: setup ## Try a registered stack for real, in a corner of its own: make sm
 	@$(BIN)/python -m flows.smoke $(STACK)
 
 up: setup ## The stack of compose.yaml (needs Docker)
-	@$(BIN)/python -m flows.passwords
-	@docker build --build-arg REVISION=$$(git describe --always --dirty --abbrev=12 --exclude='*') \
-	  -t $$(sed -n 's/^ECOMMERCE_IMAGE=//p' .env) .
-	@docker compose up --detach
+	@$(BIN)/python -m flows.up
 
 test-docker: setup ## Run the tests that need a container engine
 	@$(BIN)/python -m pytest tests/containers.py
 
-test: setup ## Run all tests
-	@$(BIN)/python -m pytest
+test: setup ## Run all tests, those of two files at once
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## Format, lint and type checks
 	@$(BIN)/ruff format --check .
