@@ -78,23 +78,17 @@ def _reader(stack: Stack) -> str:
 
 
 def _warehouse(stack: Stack) -> str:
-<<<<<<< HEAD
-    with stack.open_warehouse() as warehouse:
-        warehouse.prepare(())
-        warehouse.check()
-        if stack.transformer is None:
-            _build(warehouse)
-=======
     """Open it, or see that a run does: a DuckDB file has one user at a time."""
     try:
         with stack.open_warehouse() as warehouse:
             warehouse.prepare(())
             warehouse.check()
+            if stack.transformer is None:
+                _build(warehouse)
     except PipelineError as error:
         if isinstance(stack.warehouse, DuckDBFile) and "lock is held" in str(error.__cause__):
             return f"{stack.dbt_target()}: a run is at work on it"
         raise
->>>>>>> docker
     staged = f", and the stage {stack.stage} can be read" if stack.stage else ""
     return f"{stack.dbt_target()}: connected, raw is there, a query was answered{staged}"
 

@@ -25,13 +25,8 @@ def main() -> None:
 def _store(wanted: settings.S3) -> Any:
     import boto3
 
-<<<<<<< HEAD
-    from blocks import settings
     from blocks.s3 import ASKING
 
-    wanted = settings.S3()
-=======
->>>>>>> docker
     secret = wanted.secret_access_key
     return boto3.client(
         "s3",

@@ -21,13 +21,9 @@ from dotenv import dotenv_values
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 
-<<<<<<< HEAD
 from blocks import register, settings
 from blocks.checks import check
 from blocks.slots import SLOTS
-=======
-from blocks import checks, register, settings
->>>>>>> docker
 from blocks.stack import Stack
 from flows.cli import said_in_one_sentence
 from tasks.errors import ParameterError
