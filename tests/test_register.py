@@ -21,8 +21,7 @@ from dotenv import dotenv_values
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 
-from blocks import register, settings
-from blocks.checks import check
+from blocks import checks, register, settings
 from blocks.slots import SLOTS
 from blocks.stack import Stack
 from flows.cli import said_in_one_sentence
@@ -278,12 +277,12 @@ def test_a_right_that_the_transformer_lacks_is_said(api: str, given: Given, snow
     """The emulator knows no grants: what may not be made is in the way here, and what may not be seen is not there."""
     given(**(snowflakes | {"SNOWFLAKE_DATABASE": "lacking"}))
     stack = register.described("lacking")
-    assert all(found.passed for found in check(stack))
+    assert all(found.passed for found in checks.check(stack))
     for lacking in ("create view marts.check_of_the_connection_table as select 1 as one", "drop view raw._batches"):
         with stack.open_warehouse() as warehouse:
             warehouse.query(lacking)
         stack.warehouse = stack.warehouse.model_copy(update={"database": "other"})  # so that this one is not mended
-        (found,) = (one for one in check(stack) if one.slot == "transformer")
+        (found,) = (one for one in checks.check(stack) if one.slot == "transformer")
         assert not found.passed
         assert re.search(rf"{lacking.split()[2].partition('.')[2]}.*\(block .*transformer\)", found.said, re.IGNORECASE)
         stack.warehouse = stack.warehouse.model_copy(update={"database": "lacking"})
