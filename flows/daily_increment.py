@@ -35,7 +35,7 @@ def daily_increment(
     """
     run = begin_increment(occasion(stack, generate, max_bad), day or yesterday())
     report = ingest(run)
-    announce(run)
+    announce(report)
     return report
 
 

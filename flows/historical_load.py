@@ -47,7 +47,7 @@ def historical_load(
     """
     run = begin_history(occasion(stack, generate, max_bad), Shop(start, seed, scale), through, reset)
     report = ingest(run)
-    announce(run)
+    announce(report)
     return report
 
 

@@ -1,6 +1,5 @@
 """Tell Prefect that an increment is complete, so that what follows it begins, or what a failed run left undone."""
 
-from datetime import date
 from typing import Any
 
 from prefect import Flow, get_run_logger, task
@@ -10,13 +9,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 from prefect.states import State
 
-from blocks.stack import Stack
 from tasks import pages
+from tasks.balance import IngestReport
 from tasks.dbt import FAILED_STATUSES
 from tasks.errors import ReconcileError, TransformError
-from tasks.plan import Run
 from tasks.retry import RETRY
-from tasks.tables import TABLES
 
 COMPLETED = "ecommerce.increment.completed"
 """The event on which transform runs; prefect.yaml names it too."""
@@ -25,23 +22,20 @@ FAILED = "ecommerce.run.failed"
 """The event of a failed run, whose payload says what it left undone."""
 
 
-@task(task_run_name="announce {run.day}", **RETRY)
-def announce(run: Run) -> date | None:
-    """Emit the event of a complete increment, with its stack, day and the `as_of` to build; that `as_of`.
+@task(task_run_name="announce {report.day}", **RETRY)
+def announce(report: IngestReport) -> None:
+    """Emit the event of a complete increment, with its stack, day and the `as_of` to build.
 
-    It is the end of the newest day that all tables have loaded: for a day taken late, that of the days after it, since
-    the marts never go back. None, and no event, while a table lacks every day.
+    For a day taken late, that is the end of the days after it, since the marts never go back. No event is emitted while
+    a table lacks every day. The warehouse is not asked: by now it may be another run's turn.
     """
-    with Stack.named(run.stack).open_warehouse() as warehouse:
-        as_of = warehouse.newest_cut(TABLES)
-    if as_of is not None:
+    if report.newest_cut is not None:
         emit_event(
             COMPLETED,
-            resource=_resource(run.stack),
-            payload={"stack": run.stack, "day": run.day.isoformat(), "as_of": as_of.isoformat()},
+            resource=_resource(report.stack),
+            payload={"stack": report.stack, "day": report.day.isoformat(), "as_of": report.newest_cut.isoformat()},
         )
-        get_run_logger().info("%s is complete; to build: as of %s", run.day, as_of)
-    return as_of
+        get_run_logger().info("%s is complete; to build: as of %s", report.day, report.newest_cut)
 
 
 def announce_failure(flow: "Flow[..., Any]", run: FlowRun, state: "State[Any]") -> None:

@@ -37,11 +37,15 @@ class Balance:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What a run did: its stack and day, and the balance of each table that took part."""
+    """What a run did: its stack and day, and the balance of each table that took part.
+
+    `newest_cut` is the as_of that can be built then: the end of the newest day that all tables have loaded, if any.
+    """
 
     stack: str
     day: date
     tables: tuple[Balance, ...]
+    newest_cut: date | None
 
     @property
     def appended(self) -> int:

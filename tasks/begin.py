@@ -8,17 +8,20 @@ from blocks.stack import Stack
 from tasks.errors import ParameterError
 from tasks.lake import meta
 from tasks.lake.store import Lake
-from tasks.plan import Occasion, Run, plan_history, plan_increment
+from tasks.plan import Occasion, Run, check_begun, check_history_days, plan_history, plan_increment
 from tasks.retry import RETRY
 from tasks.shop.shop import Shop
+from tasks.turn import WAREHOUSE, turn
 
 
 @task(task_run_name="begin history through {through}", **RETRY)
 def begin_history(occasion: Occasion, shop: Shop, through: date, reset: bool) -> Run:
     """Plan a historical load of `shop` through that day, after an optional reset; a lake keeps the shop it began with.
 
-    Raises `ParameterError` if the lake holds another shop, or if `reset` would destroy anything but a simulated one.
+    Raises `ParameterError` if the days make no sense, if the lake holds another shop, or if `reset` would destroy
+    anything but a simulated one.
     """
+    check_history_days(occasion, shop.start, through)
     stack = Stack.named(occasion.stack)
     lake = stack.open_lake()
     _reset(stack, lake, occasion.stack, wanted=reset)
@@ -30,7 +33,8 @@ def begin_history(occasion: Occasion, shop: Shop, through: date, reset: bool) ->
 
 @task(task_run_name="begin {day}", **RETRY)
 def begin_increment(occasion: Occasion, day: date) -> Run:
-    """Plan the increment of `day`; `ParameterError` if the lake has no history, or has that day in it already."""
+    """Plan the increment of `day`; `ParameterError` if it is to come, or the lake has no history or that day in it."""
+    check_begun(occasion, "day", day)
     stack = Stack.named(occasion.stack)
     lake = stack.open_lake()
     _reset(stack, lake, occasion.stack, wanted=False)
@@ -38,14 +42,20 @@ def begin_increment(occasion: Occasion, day: date) -> Run:
 
 
 def _reset(stack: Stack, lake: Lake, name: str, wanted: bool) -> None:
-    """Delete what the stack holds if that is wanted, or was begun before; the lake's marker goes last."""
+    """Delete what the stack holds if that is wanted, or was begun before, in turn; the lake's marker goes last."""
     if wanted and not meta.is_resetting(lake) and not meta.is_empty(lake):
         info = meta.read(lake)
         if info is None or not info.simulated:
             raise ParameterError(f"Stack {name!r} holds more than a simulated shop, which reset=True does not delete.")
         meta.begin_reset(lake)
     if meta.is_resetting(lake):
-        with stack.open_warehouse() as warehouse:
-            warehouse.clear()
-        stack.open_source().clear()
-        meta.finish_reset(lake)
+        with turn(name, WAREHOUSE):
+            if meta.is_resetting(lake):  # still: another run may have finished it meanwhile, and begun to load
+                _clear(stack, lake)
+
+
+def _clear(stack: Stack, lake: Lake) -> None:
+    with stack.open_warehouse() as warehouse:
+        warehouse.clear()
+    stack.open_source().clear()
+    meta.finish_reset(lake)

@@ -59,14 +59,28 @@ class Run:
         return plan_chunks(table, self.shop.counts(table, window, self.as_of), window)
 
 
+def check_history_days(occasion: Occasion, start: date, through: date) -> None:
+    """Raise `ParameterError` if `through` is before the opening day, or has not begun."""
+    if through < start:
+        raise ParameterError(f"through ({through}) is before start ({start}).")
+    check_begun(occasion, "through", through)
+
+
+def check_begun(occasion: Occasion, parameter: str, day: date) -> None:
+    """Raise `ParameterError` if a parameter's day is after that on which the run started, in UTC."""
+    today = occasion.started.date()
+    if day > today:
+        raise ParameterError(
+            f"{parameter} {day} has not begun: the last day that can be taken is today, {today} (UTC)."
+        )
+
+
 def plan_history(lake: Lake, occasion: Occasion, shop: Shop, through: date) -> Run:
     """The historical load of everything up to `through`, for the tables that have not committed it yet.
 
     A table without any batch starts with the opening day, one with batches continues like an increment. Raises
-    `ParameterError` if `through` is before the opening day, or the lake holds another shop.
+    `ParameterError` if the lake holds another shop.
     """
-    if through < shop.start:
-        raise ParameterError(f"through ({through}) is before start ({shop.start}).")
     mine = _of_shop(shop, through) if occasion.generate else LakeInfo(shop.start, through)
     info = meta.begin(lake, mine)
     if replace(mine, through=info.through) != info and occasion.generate:

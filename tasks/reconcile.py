@@ -12,6 +12,7 @@ from tasks.lake.history import Appended
 from tasks.plan import Run
 from tasks.publish import publish_run
 from tasks.retry import RETRY
+from tasks.tables import TABLES
 
 
 @task(task_run_name="reconcile {run.day}", **RETRY)
@@ -31,7 +32,8 @@ def reconcile(
     stack = Stack.named(run.stack)
     lake = stack.open_lake()
     with stack.open_warehouse() as warehouse:
-        report = IngestReport(run.stack, run.day, tuple(balance(lake, warehouse, done) for done in appended))
+        balances = tuple(balance(lake, warehouse, done) for done in appended)
+        report = IngestReport(run.stack, run.day, balances, warehouse.newest_cut(TABLES))
         audited = {done.table: audit(lake, warehouse, done.table) for done in appended if full}
     publish_run(lake, report, seconds, failures)
     create_table_artifact(

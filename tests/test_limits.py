@@ -11,16 +11,19 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterStartTime
 from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.runtime import task_run
 
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
+from flows.historical_load import historical_load
 from flows.setup import create_limits
 from flows.transform import transform
 from tasks.errors import ParameterError
 from tasks.tables import TABLES
 from tasks.turn import DBT, SETTING, SHARED, WAREHOUSE, limit_name, turn
+from tasks.warehouse.protocol import Warehouse
 
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 240
 AT_THE_WAREHOUSE = ("load ", "reconcile ", "plan build", "dbt build", "mark built")
 
 
@@ -74,6 +77,26 @@ def test_two_runs_at_once_wait_for_each_other(
         for _, tasks in watched.tasks(*AT_THE_WAREHOUSE)
     )
     assert ended <= began
+
+
+def test_whoever_opens_the_warehouse_holds_the_turn(
+    shop: Stack, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTING, "strict")
+    opened, held = Stack._warehouse, list[tuple[str, int]]()
+
+    def open_it(stack: Stack, slot: str) -> Warehouse:
+        limit = client.read_global_concurrency_limit_by_name(limit_name(WAREHOUSE, "local"))
+        held.append((task_run.name, limit.active_slots))
+        return opened(stack, slot)
+
+    monkeypatch.setattr(Stack, "_warehouse", open_it)
+    historical_load(date(2024, 12, 20), date(2024, 12, 31), scale=0.02, seed=7, reset=True)
+    daily_increment(date(2025, 1, 1))
+    transform(select=["stg_categories"])
+    assert [name for name, turns in held if turns != 1] == []
+    begun = {name.partition(" ")[0] for name, _ in held}
+    assert begun == {"begin", "load", "reconcile", "plan", "dbt"}
 
 
 def test_a_run_that_shall_take_turns_is_refused_without_limits(shop: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from flows.transform import transform
 from tasks.errors import ParameterError
 from tasks.lake import paths
 from tasks.lake.manifests import read_manifest, revisions
+from tasks.plan import Occasion, check_begun
 from tasks.tables import TABLES
 
 OPENING, THROUGH, NEXT = date(2024, 12, 1), date(2024, 12, 31), date(2025, 1, 1)
@@ -67,12 +68,21 @@ def test_value_that_does_not_fit_is_refused_before_anything_runs(
     [
         (lambda: daily_increment(THROUGH), r"day 2024-12-31 is part of the historical load.* through 2024-12-31"),
         (lambda: load(date(2024, 11, 30)), r"through \(2024-11-30\) is before start \(2024-12-01\)"),
+        (lambda: load(date(2024, 11, 30), reset=True), r"is before start \(2024-12-01\)"),
+        (
+            lambda: daily_increment(date(2999, 1, 1)),
+            r"day 2999-01-01 has not begun: the last .* is today, 20.* \(UTC\)",
+        ),
+        (lambda: load(date(2999, 1, 1), reset=True), r"through 2999-01-01 has not begun"),
         (lambda: load(seed=7), r"holds the simulated shop with seed 42.*not .* seed 7.*reset=True"),
         (lambda: load(scale=0.03), r"scale 0\.02.*not .*scale 0\.03"),
         (lambda: load(start=date(2024, 12, 2)), r"start 2024-12-01.*not .*start 2024-12-02"),
         (lambda: load(stack="nowhere"), r"There is no stack 'nowhere': use 'local', or save a Stack block"),
     ],
-    ids=["day of the history", "through before start", "seed", "scale", "start", "stack"],
+    ids=[
+        *("day of the history", "through before start", "through before start, with reset", "day to come"),
+        *("through to come, with reset", "seed", "scale", "start", "stack"),
+    ],
 )
 def test_what_a_stack_cannot_do_is_refused(unchanged: Stack, call: Callable[[], Any], reason: str) -> None:
     before = everything(unchanged)
@@ -80,6 +90,13 @@ def test_what_a_stack_cannot_do_is_refused(unchanged: Stack, call: Callable[[], 
         call()
     assert "\n" not in str(refusal.value)
     assert everything(unchanged) == before
+
+
+def test_day_that_has_begun_can_be_taken() -> None:
+    occasion = Occasion("run", datetime(2025, 2, 1, 0, 0, 1, tzinfo=UTC), "local", generate=True, max_bad=0.01)
+    check_begun(occasion, "day", date(2025, 2, 1))
+    with pytest.raises(ParameterError, match="day 2025-02-02 has not begun"):
+        check_begun(occasion, "day", date(2025, 2, 2))
 
 
 def everything(stack: Stack) -> dict[str, int]:
