@@ -4,12 +4,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.occasion import occasion, yesterday
+from flows.occasion import named_after_feed, occasion, yesterday
 from flows.parameters import Day, FeedName, StackName
+from tasks.announce import announce_failure
 from tasks.requeue import requeue as land
 
 
-@flow(name="requeue", flow_run_name="{stack} {table}")
+@flow(name="requeue", flow_run_name=named_after_feed, on_failure=[announce_failure])
 def requeue(
     table: FeedName,
     records: list[dict[str, Any]] | None = None,
@@ -24,7 +25,7 @@ def requeue(
 
     Args:
         table: The table whose records they are; those of Postgres are mended in Postgres itself.
-        records: The repaired records as JSON objects, for a few of them.
+        records: The repaired records as JSON objects, for a few of them; without a file.
         file: Path in the lake of a repaired copy of a quarantine file, for many, such as repaired/orders.jsonl.
         day: The day on which the feed counts as arrived (UTC); yesterday if it is not given.
         stack: Name of the stack: local, or a saved Stack block document.

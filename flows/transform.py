@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.occasion import occasion
+from flows.occasion import named_after_cut, occasion
 from flows.parameters import Day, Observability, StackName
 from tasks.announce import announce_failure
 from tasks.publish import publish_shop
@@ -10,7 +10,7 @@ from tasks.transform import TransformReport, build, document, mark, plan_build
 from tasks.turn import DBT, WAREHOUSE, turn
 
 
-@flow(name="transform", flow_run_name="{stack} transform", on_failure=[announce_failure])
+@flow(name="transform", flow_run_name=named_after_cut, on_failure=[announce_failure])
 def transform(
     stack: StackName = "local",
     as_of: Day | None = None,

@@ -8,8 +8,9 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from blocks.stack import Stack
+from tasks.errors import ParameterError
 from tasks.lake.requeue import land, repaired
-from tasks.plan import Occasion
+from tasks.plan import Occasion, check_begun
 from tasks.retry import RETRY
 from tasks.tables import TABLES
 
@@ -18,8 +19,11 @@ from tasks.tables import TABLES
 def requeue(occasion: Occasion, table: str, day: date, records: Sequence[Mapping[str, Any]], file: str | None) -> str:
     """Land repaired records, given or in a file of the lake, as a feed of `day`; the feed's path.
 
-    Raises `ParameterError`, and lands none, if one of them is still bad.
+    Raises `ParameterError`, and lands none, if one of them is still bad, or it is unclear which are meant.
     """
+    check_begun(occasion, "day", day)
+    if bool(records) == bool(file):
+        raise ParameterError("Give either records or a file of them: one of the two, and not both.")
     lake = Stack.named(occasion.stack).open_lake()
     texts = [json.dumps(record, ensure_ascii=False).encode() for record in records]
     texts += repaired(lake, file) if file else []

@@ -15,6 +15,7 @@ from tasks.errors import ParameterError
 from tasks.lake import paths
 from tasks.tables import TABLES, Home
 from tests.conftest import ROOT
+from tests.test_announce import failure_of, newest_run
 
 DAY, NEXT = date(2025, 1, 1), date(2025, 1, 2)
 GOOD = {"order_id": 9_000_001, "customer_id": 1, "total_amount": 10.5, "updated_at": "2025-01-01T12:00:00Z"}
@@ -62,12 +63,20 @@ def test_the_command_tells_where_the_feed_lies(shop: Stack) -> None:
 
 def test_records_can_be_given_as_they_are(shop: Stack) -> None:
     path = requeue("orders", records=[GOOD], day=NEXT)
+    assert newest_run()["name"] == "local orders 2025-01-02"
     assert json.loads(shop.open_lake().read(path)) == GOOD
 
 
 def test_what_cannot_be_requeued_is_refused(shop: Stack) -> None:
-    with pytest.raises(ParameterError, match="nothing to requeue"):
-        requeue("orders", day=NEXT)
+    shop.open_lake().write("repaired/empty.jsonl", b"\n")
+    for given in ({}, {"records": [], "file": ""}, {"records": [GOOD], "file": "repaired/empty.jsonl"}):
+        with pytest.raises(ParameterError, match="Give either records or a file of them"):
+            requeue("orders", day=NEXT, **given)
+    with pytest.raises(ParameterError, match="the file has no records"):
+        requeue("orders", file="repaired/empty.jsonl", day=NEXT)
+    with pytest.raises(ParameterError, match="day 2999-01-01 has not begun"):
+        requeue("orders", records=[GOOD], day=date(2999, 1, 1))
+    assert "requeue local orders 2999-01-01 failed" in failure_of(newest_run())
     with pytest.raises(ParameterError, match="no repaired copy"):
         requeue("orders", file="repaired/nothing.jsonl", day=NEXT)
     shop.open_lake().write("repaired/other.jsonl", b'{"rec": 1}\n')

@@ -1,21 +1,23 @@
 """The transform flow: which cut it takes, what it notes, how it names what failed, and the task runs of its nodes."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowFilter, FlowFilterName, FlowRunFilter
 from prefect.events.worker import EventsWorker
 
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
+from flows.occasion import today
 from flows.transform import transform
 from tasks import dbt
 from tasks.errors import ParameterError, TransformError
+from tests.test_announce import newest_run
 
 END_OF_HISTORY, NEXT = date(2025, 1, 1), date(2025, 1, 1)
 LATER = date(2025, 1, 2)
@@ -38,6 +40,7 @@ def test_complete_build_is_noted_and_a_part_is_not(marts: Stack, copied: Callabl
     assert [row[1:] for row in built(marts)] == [(date(2024, 12, 31), 1, END_OF_HISTORY)] * 8
     other = copied(home)
     report = transform(select=["stg_orders"])
+    assert newest_run()["name"] in {f"local newest on {today() - timedelta(days=n)}" for n in (0, 1)}
     assert [node.name for node in report.nodes if node.resource_type == "model"] == ["stg_orders"]
     assert built(other) == []
 
@@ -58,6 +61,7 @@ def test_cut_that_a_later_build_contains_is_left_alone_if_so_asked(marts: Stack)
     before = built(marts)
     report = transform(as_of=date(2024, 12, 31), unless_later=True)
     assert (report.as_of, report.nodes) == (date(2024, 12, 31), ())
+    assert newest_run()["name"] == "local as of 2024-12-31"
     assert built(marts) == before
 
 
@@ -103,8 +107,8 @@ def node_runs(*names: str) -> dict[str, str | None]:
     EventsWorker.drain_all()
     give_up, found = monotonic() + 30, dict[str, str | None]()
     with get_client(sync_client=True) as client:
-        named = FlowRunFilter(name=FlowRunFilterName(any_=["local transform"]))
-        newest = max(client.read_flow_runs(flow_run_filter=named), key=lambda run: run.created)
+        of_transform = FlowFilter(name=FlowFilterName(any_=["transform"]))
+        newest = max(client.read_flow_runs(flow_filter=of_transform), key=lambda run: run.created)
         while monotonic() < give_up and set(found.values()) != {"Completed"} and "Failed" not in found.values():
             runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [newest.id]}))
             states = {run.name: run.state_name for run in runs}

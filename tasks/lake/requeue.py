@@ -37,7 +37,7 @@ def land(lake: Lake, table: Table, records: Sequence[bytes], day: date, as_of: d
     if table.home is not Home.JSON:
         raise ParameterError(f"{table.name} comes from Postgres: mend its rows there, and the next run takes them.")
     if not records:
-        raise ParameterError("There is nothing to requeue: give records, or a file of them.")
+        raise ParameterError("There is nothing to requeue: the file has no records.")
     bad = check_records(table, enumerate(records, 1), as_of).bad
     if bad:
         reasons = "; ".join(f"record {one.position}: {one.reason}" for one in bad[:_SHOWN])
