@@ -143,7 +143,7 @@ def run_dbt(
 
     Raises TransformError naming each node that failed, or what dbt could not read, with the reason.
     """
-    folder = home.resolve() / "dbt"
+    folder = _folder(home)
 
     def on_event(event: Any) -> None:
         """Hand on each node that ends, of the events that dbt fires from its threads."""
@@ -154,10 +154,19 @@ def run_dbt(
     with _ONE_AT_A_TIME, _released_database():
         started = time.perf_counter()
         result = _run(arguments, _options(folder, target), environment, on_event, invoke)
-        report = BuildReport(_nodes(result.result), time.perf_counter() - started, folder / "target")
+        report = BuildReport(_nodes(result.result), time.perf_counter() - started, target_folder(home))
     if not result.success:
         raise TransformError(_explain(command[0], report, result.exception, folder / "logs" / "dbt.log"), report.nodes)
     return report
+
+
+def target_folder(home: Path) -> Path:
+    """Where dbt leaves the artifacts of its last command for the stack of that home."""
+    return _folder(home) / "target"
+
+
+def _folder(home: Path) -> Path:
+    return home.resolve() / "dbt"
 
 
 def _run(

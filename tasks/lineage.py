@@ -40,9 +40,11 @@ def tell_loaded(stack: Stack, lake: Lake, table: str, rows: int) -> None:
 
 def tell_built(target: Path, nodes: Sequence[NodeResult]) -> None:
     """Say of each relation that dbt has built of which others it was made, by the manifest in dbt's target folder."""
+    built = {node.name: node for node in nodes if node.resource_type in _KINDS and node.status == "success"}
+    if not built:  # where dbt could not read the project, it has written no manifest
+        return
     manifest = json.loads((target / "manifest.json").read_bytes())
     adapter, known = manifest["metadata"]["adapter_type"], manifest["nodes"] | manifest["sources"]
-    built = {node.name: node for node in nodes if node.resource_type in _KINDS and node.status == "success"}
     for node in manifest["nodes"].values():
         if node["name"] in built and node["resource_type"] in _KINDS and node["relation_name"]:
             upstream = [relation for parent in node["depends_on"]["nodes"] if (relation := _relation(known, parent))]

@@ -101,7 +101,6 @@ def build(cut: Cut, select: Sequence[str], observability: str) -> TransformRepor
         _publish(cut, stack, error.nodes)
         raise
     _publish(cut, stack, report.nodes)
-    tell_built(report.target, report.nodes)
     return TransformReport(cut.occasion.stack, cut.as_of, report.nodes, report.seconds)
 
 
@@ -120,6 +119,8 @@ def _built(cut: Cut, stack: Stack, select: Sequence[str], observability: str) ->
 
 
 def _publish(cut: Cut, stack: Stack, nodes: Sequence[NodeResult]) -> None:
+    """Show what became of each node, and tell of what was built, which there is also if other nodes failed."""
+    tell_built(dbt.target_folder(Path(stack.workspace)), nodes)
     publish_build(stack, cut.occasion.stack, cut.as_of, nodes)
     create_table_artifact(key="dbt-build", table=[_row(node) for node in nodes], description=f"as of {cut.as_of}")
 
