@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import cyclopts
@@ -37,13 +37,32 @@ HEARTBEAT_SECONDS = 30
 SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 """How long a run may say nothing before it counts as crashed: one heartbeat may be late, another lost."""
 
+START_SECONDS = 600
+"""How long a run may take from its worker's hands to its first sign of life: a machine may have to pull the image."""
+
 LATE_SECONDS = 600
 """How long a run may be late before someone is told: a worker that is busy or restarting takes it by then."""
 
-_QUEUES = {"default": 1, "low": 10}
-_QUEUE_MEANS = {"default": "Daily runs and builds.", "low": "Historical loads, after everything else."}
-_ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
-_OURS = {"prefect.resource.id": "prefect.tag.ecommerce", "prefect.resource.role": "tag"}
+RUNS_AT_ONCE = 3
+"""Runs that a pool has at work: an increment, a build that waits for its turn, and a historical load or a repair."""
+
+
+class _Queue(NamedTuple):
+    """A work queue: the lower its priority's number, the sooner it is served; `limit` of its runs are at work."""
+
+    priority: int
+    limit: int | None
+    description: str
+
+
+# A load of hours takes one place of the pool at most, so that the daily runs always find another.
+_QUEUES = {
+    "default": _Queue(1, None, "Daily runs, builds and repairs."),
+    "low": _Queue(10, 1, "Historical loads, one at a time and after everything else that is due."),
+}
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+_ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
+_POSTPONED = {f"prefect.flow-run.{state}" for state in ("Scheduled", "AwaitingConcurrencySlot")}
 _RUN = "{{ flow.name }}: {{ flow_run.name }}"
 _TOLD = (
     "{{ flow.name }} run {{ flow_run.name }} is {{ flow_run.state.name }}.\n"
@@ -74,21 +93,33 @@ def setup(
         create_pool(client, pool)
         create_limits(client, stack)
         offer_notifications(client)
-        create_automations(client, notify)
+        create_automations(client, stack, notify)
     deploy(api, stack, pool)
     CONSOLE.print(f"Stack {stack!r} is deployed to the pool ecommerce-{pool}.")
 
 
 def create_pool(client: SyncPrefectClient, pool: Pool) -> None:
-    """Create or update the work pool, and its queues: the low one is served when the default one is empty."""
+    """Create or update the work pool, and its queues; limits that a person has set stay."""
     name = f"ecommerce-{pool}"
-    client.create_work_pool(WorkPoolCreate(name=name, type=pool, base_job_template=job_template(pool)), overwrite=True)
-    for queue, priority in _QUEUES.items():
+    try:
+        limit = client.read_work_pool(name).concurrency_limit
+    except ObjectNotFound:
+        limit = None
+    wanted = WorkPoolCreate(
+        name=name, type=pool, base_job_template=job_template(pool), concurrency_limit=limit or RUNS_AT_ONCE
+    )
+    client.create_work_pool(wanted, overwrite=True)
+    for queue, means in _QUEUES.items():
         try:
             found = client.read_work_queue_by_name(queue, work_pool_name=name)
         except ObjectNotFound:
             found = client.create_work_queue(queue, work_pool_name=name)
-        client.update_work_queue(found.id, priority=priority, description=_QUEUE_MEANS[queue])
+        client.update_work_queue(
+            found.id,
+            priority=means.priority,
+            description=means.description,
+            concurrency_limit=found.concurrency_limit or means.limit,
+        )
 
 
 def create_limits(client: SyncPrefectClient, stack: str) -> None:
@@ -156,17 +187,23 @@ def _notification_blocks() -> list[type[NotificationBlock]]:
 
 
 def create_automations(
-    client: SyncPrefectClient, notify: str | None, silence: int = SILENCE_SECONDS, late: int = LATE_SECONDS
+    client: SyncPrefectClient,
+    stack: str,
+    notify: str | None,
+    *,
+    silence: int = SILENCE_SECONDS,
+    start: int = START_SECONDS,
+    late: int = LATE_SECONDS,
 ) -> None:
-    """Create or update the automations: a silent run is crashed, and what goes wrong is told to the block `notify`.
+    """Create or update a stack's automations: lost runs are crashed, and what goes wrong is told to the block `notify`.
 
-    `silence` and `late` are seconds.
+    `silence`, `start` and `late` are seconds.
     """
-    wanted = [_crash_silent_runs(silence)]
+    wanted = [_crash_silent_runs(stack, silence), _crash_runs_that_never_start(stack, start)]
     if notify:
         block = _block(client, notify)
-        wanted += [_tell(block, state, _as_it_happens(state)) for state in ("Failed", "Crashed")]
-        wanted += [_tell(block, "Late", _as_it_lasts("Late", late))]
+        wanted += [_tell(stack, block, state, _as_it_happens(stack, state)) for state in ("Failed", "Crashed")]
+        wanted += [_tell(stack, block, "Late", _late_for(stack, late))]
     for automation in wanted:
         existing = client.read_automations_by_name(automation.name)
         if existing:
@@ -175,58 +212,76 @@ def create_automations(
             client.create_automation(automation)
 
 
-def _crash_silent_runs(silence: int) -> AutomationCore:
+def _crash_silent_runs(stack: str, seconds: int) -> AutomationCore:
     """A run whose worker died stays Running for ever, and holds its deployment's only slot: nobody else ends it."""
-    heartbeat = "prefect.flow-run.heartbeat"
     return AutomationCore(
-        name="ecommerce: end runs that fell silent",
+        name=f"ecommerce {stack}: end runs that fell silent",
         description="A run that neither ends nor says that it lives has lost its worker.",
-        trigger=EventTrigger(
-            after={heartbeat},
-            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in _ENDED)},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=ResourceSpecification(_OURS),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=silence),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, message=f"It said nothing for {silence} s: its worker or machine is gone."
-            )
-        ],
+        trigger=_absence(stack, {_HEARTBEAT}, {_HEARTBEAT, *_ENDED}, seconds),
+        actions=[_crash(f"It said nothing for {seconds} s: its worker or machine is gone.")],
     )
 
 
-def _as_it_happens(state: str) -> EventTrigger:
+def _crash_runs_that_never_start(stack: str, seconds: int) -> AutomationCore:
+    """A run that dies before its first sign of life stays Pending for ever: its silence would not be noticed."""
+    return AutomationCore(
+        name=f"ecommerce {stack}: end runs that never start",
+        description="A run that a worker took and that never says that it lives was lost on its way.",
+        trigger=_absence(stack, {"prefect.flow-run.Pending"}, {_HEARTBEAT, *_POSTPONED, *_ENDED}, seconds),
+        actions=[_crash(f"It gave no sign of life for {seconds} s: the worker's log says why it did not start.")],
+    )
+
+
+def _crash(message: str) -> ChangeFlowRunState:
+    return ChangeFlowRunState(state=StateType.CRASHED, message=message)
+
+
+def _late_for(stack: str, seconds: int) -> EventTrigger:
+    """When a run has been late for that long, and nothing else has become of it, not even another time.
+
+    Only of the queue of the daily runs: in the other, a load waits for those before it, be it for hours.
+    """
+    daily = ResourceSpecification({"prefect.resource.role": "work-queue", "prefect.resource.name": "default"})
+    return _absence(stack, {"prefect.flow-run.Late"}, {"prefect.flow-run.*"}, seconds, daily)
+
+
+def _as_it_happens(stack: str, state: str) -> EventTrigger:
     return EventTrigger(
         expect={f"prefect.flow-run.{state}"},
-        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-        match_related=ResourceSpecification(_OURS),
         posture=Posture.Reactive,
         threshold=1,
         within=timedelta(0),
+        **_runs_of(stack),
     )
 
 
-def _as_it_lasts(state: str, seconds: int) -> EventTrigger:
-    """When a run has been in a state for that long."""
+def _absence(
+    stack: str, after: set[str], expect: set[str], seconds: int, *related: ResourceSpecification
+) -> EventTrigger:
+    """When, for one and the same run, nothing that is expected comes within that time after something else."""
     return EventTrigger(
-        after={f"prefect.flow-run.{state}"},
-        expect={f"prefect.flow-run.{other}" for other in ("Pending", "Running", *_ENDED)},
-        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-        match_related=ResourceSpecification(_OURS),
+        after=after,
+        expect=expect,
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
         within=timedelta(seconds=seconds),
+        **_runs_of(stack, *related),
     )
 
 
-def _tell(block: UUID, state: str, trigger: EventTrigger) -> AutomationCore:
+def _runs_of(stack: str, *related: ResourceSpecification) -> dict[str, Any]:
+    """What makes a trigger concern a stack's deployed runs, by their tag, of which all of these resources are part."""
+    tag = {"prefect.resource.id": f"prefect.tag.stack:{stack}", "prefect.resource.role": "tag"}
+    return {
+        "match": ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        "match_related": [ResourceSpecification(tag), *related],
+    }
+
+
+def _tell(stack: str, block: UUID, state: str, trigger: EventTrigger) -> AutomationCore:
     return AutomationCore(
-        name=f"ecommerce: tell of {state.lower()} runs",
+        name=f"ecommerce {stack}: tell of {state.lower()} runs",
         trigger=trigger,
         actions=[SendNotification(block_document_id=block, subject=f"{_RUN} {state.lower()}", body=_TOLD)],
     )

@@ -15,19 +15,21 @@ import pytest
 from prefect import tags
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
-from prefect.states import Crashed, Scheduled, State
+from prefect.states import AwaitingConcurrencySlot, Crashed, Pending, Scheduled, State
 
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
 from flows.historical_load import historical_load
 from flows.occasion import yesterday
-from flows.setup import create_automations
+from flows.setup import create_automations, create_pool
 from flows.transform import transform
 from tasks.announce import COMPLETED, FAILED
 from tasks.errors import ParameterError, ReconcileError, TransformError
+from tasks.lineage import MATERIALIZED
 
 NEXT = date(2025, 1, 1)
-PATIENCE_SECONDS = 60
+DUE = datetime(2025, 1, 1, tzinfo=UTC)
+PATIENCE_SECONDS = 120
 SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
 
 
@@ -86,6 +88,8 @@ def test_failed_build_says_which_models(shop: Stack) -> None:
     run = newest_run()
     assert [what for _, what, _ in event(FAILED, run)["payload"]["undone"]] == ["model stg_reviews"]
     assert "model stg_reviews" in failure_of(run)
+    told = event(MATERIALIZED, run)  # of what was built all the same
+    assert told["resource"]["prefect.resource.id"] == "duckdb://warehouse/staging/stg_products"
 
 
 def test_run_that_could_not_begin_says_why(shop: Stack) -> None:
@@ -133,12 +137,21 @@ def webhook() -> Iterator[tuple[str, "Queue[dict[str, Any]]"]]:
 
 
 @contextmanager
+def pool_of_processes() -> Iterator[None]:
+    """The pool `ecommerce-process` with its queues, and no worker."""
+    with get_client(sync_client=True) as client:
+        create_pool(client, "process")
+        yield
+        client.delete_work_pool("ecommerce-process")
+
+
+@contextmanager
 def told_by(address: str) -> Iterator[None]:
-    """Have the automations tell a block that posts to an address, of late runs as soon as Prefect can."""
+    """Have the automations of `local` tell a block that posts to an address, those that wait as soon as Prefect can."""
     told = {"subject": "{{subject}}", "body": "{{body}}"}
     CustomWebhookNotificationBlock(name="ops", url=address, json_data=told).save("ops", overwrite=True, _sync=True)
     with get_client(sync_client=True) as client:
-        create_automations(client, "custom-webhook/ops", late=SHORTEST_SILENCE)
+        create_automations(client, "local", "custom-webhook/ops", start=SHORTEST_SILENCE, late=SHORTEST_SILENCE)
         yield
         for automation in client.read_automations():
             client.delete_automation(automation.id)
@@ -146,7 +159,7 @@ def told_by(address: str) -> Iterator[None]:
 
 def test_block_of_the_user_is_told_of_a_failed_run(shop: Stack) -> None:
     with webhook() as (address, posted), told_by(address):
-        with tags("ecommerce"), pytest.raises(ReconcileError):
+        with tags("stack:local"), pytest.raises(ReconcileError):
             daily_increment(NEXT, generate=False)
         told = posted.get(timeout=PATIENCE_SECONDS)
     assert told["subject"] == "daily-increment: local 2025-01-01 failed"
@@ -154,17 +167,38 @@ def test_block_of_the_user_is_told_of_a_failed_run(shop: Stack) -> None:
     assert newest_run()["id"] in told["body"]
 
 
-@pytest.mark.parametrize(
-    "state",
-    [Crashed(message="gone"), Scheduled(scheduled_time=datetime(2025, 1, 1, tzinfo=UTC))],
-    ids=["crashed", "late"],
-)
-def test_block_of_the_user_is_told_of_a_run_that_nobody_works_on(
-    home: Path, state: State[Any], request: pytest.FixtureRequest
-) -> None:
-    with webhook() as (address, posted), told_by(address), get_client(sync_client=True) as client:
-        run = client.create_flow_run(daily_increment, name="one", tags=["ecommerce"], state=Scheduled())
-        client.set_flow_run_state(run.id, state, force=True)
-        told = posted.get(timeout=PATIENCE_SECONDS)
-    assert told["subject"] == f"daily-increment: one {request.node.callspec.id}"
-    assert str(run.id) in told["body"]
+def test_block_of_the_user_is_told_of_runs_that_nobody_works_on(home: Path) -> None:
+    with webhook() as (address, posted), told_by(address), pool_of_processes(), get_client(sync_client=True) as client:
+
+        def begun(name: str, state: State[Any], stack: str = "local", queue: str = "default") -> str:
+            """A run of a stack in that state; its id."""
+            queued = {"work_pool_name": "ecommerce-process", "work_queue_name": queue}
+            run = client.create_flow_run(daily_increment, name=name, tags=[f"stack:{stack}"], **queued)
+            client.set_flow_run_state(run.id, state, force=True)
+            return str(run.id)
+
+        begun("patient", Scheduled(scheduled_time=DUE), queue="low")
+        queued = begun("queued", Scheduled(scheduled_time=DUE))
+        until(lambda: client.read_flow_run(queued).state_name == "Late")
+        client.set_flow_run_state(queued, AwaitingConcurrencySlot(scheduled_time=DUE), force=True)
+        begun("elsewhere", Crashed(), stack="local-2")
+        runs = {
+            "gone": begun("gone", Crashed()),
+            "late": begun("late", Scheduled(scheduled_time=DUE)),
+            "lost": begun("lost", Pending()),
+        }
+        told = [posted.get(timeout=PATIENCE_SECONDS) for _ in runs]
+        assert client.read_flow_run(runs["lost"]).state.message.startswith("It gave no sign of life for 10 s")
+    assert {one["subject"] for one in told} == {
+        f"daily-increment: {run}" for run in ("gone crashed", "late late", "lost crashed")
+    }
+    assert all(runs[one["subject"].split()[1]] in one["body"] for one in told)
+    assert posted.empty()
+
+
+def test_each_stack_has_automations_of_its_own(home: Path) -> None:
+    with webhook() as (address, _), told_by(address), get_client(sync_client=True) as client:
+        before = {automation.id for automation in client.read_automations()}
+        create_automations(client, "local-2", "custom-webhook/ops")
+        assert {automation.id for automation in client.read_automations()} > before
+        assert len(client.read_automations()) == 2 * len(before)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,26 @@ import psutil
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.flows import Flow
 from prefect.utilities.importtools import import_object
 
 from blocks.stack import Stack
-from flows.setup import create_automations, setup
+from flows.daily_increment import daily_increment
+from flows.setup import RUNS_AT_ONCE, create_automations, create_pool, setup
 from flows.ui import worker_of
 from tasks.announce import COMPLETED
 from tasks.source import embedded
-from tasks.turn import SETTING, SHARED, limit_name
+from tasks.tables import TABLES
+from tasks.turn import SETTING, SHARED, WAREHOUSE, limit_name, turn
 from tests.conftest import ROOT
+from tests.test_flows import Records, current_records, differences
+from tests.test_operations import committed, loaded_tables
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 FLOWS = ("historical-load", "daily-increment", "transform", "requeue")
-PATIENCE_SECONDS = 90
+DAY = date(2025, 1, 2)
+PATIENCE_SECONDS = 240
 SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
 
 
@@ -42,8 +48,11 @@ class Server:
             lambda: None if (answer := self._client.post(path, json=json or body)).status_code == 503 else answer
         )
 
+    def get(self, path: str) -> dict[str, Any]:
+        return self._client.get(path).json()
+
     def deployment(self, flow: str) -> dict[str, Any]:
-        return self._client.get(f"/deployments/name/{flow}/{flow}-local").json()
+        return self.get(f"/deployments/name/{flow}/{flow}-local")
 
     def automations(self) -> dict[str, dict[str, Any]]:
         return {found["name"]: found for found in self.post("/automations/filter").json()}
@@ -67,7 +76,7 @@ class Server:
         self.post(f"{path}/schedule", json={"end_time": (now + timedelta(seconds=20)).isoformat(), "min_runs": 1})
 
     def run(self, run: str) -> dict[str, Any]:
-        return self._client.get(f"/flow_runs/{run}").json()
+        return self.get(f"/flow_runs/{run}")
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """The runs of a deployment that are due, or were, oldest first."""
@@ -77,10 +86,18 @@ class Server:
             "/flow_runs/filter", deployments=deployment, flow_runs=due, sort="EXPECTED_START_TIME_ASC"
         ).json()
 
-    def heard(self, event: str, run: str) -> bool:
-        resource = {"id": [f"prefect.flow-run.{run}"]}
-        found = self.post("/events/filter", filter={"event": {"name": [event]}, "resource": resource})
-        return found.json()["total"] > 0
+    def set(self, run: str, state: str) -> None:
+        """Put a run into a state, as what works on it does."""
+        self.post(f"/flow_runs/{run}/set_state", state={"type": state}, force=True)
+
+    def delete(self, run: str) -> None:
+        until(lambda: self._client.delete(f"/flow_runs/{run}").is_success)
+
+    def offered(self) -> list[str]:
+        """The runs that a worker of the pool would take now, in that order."""
+        due = datetime.now(UTC).isoformat()
+        found = self.post("/work_pools/ecommerce-process/get_scheduled_flow_runs", scheduled_before=due)
+        return [entry["flow_run"]["id"] for entry in found.json()]
 
     def ended(self, run: str) -> dict[str, Any]:
         """The run, once it has ended."""
@@ -98,8 +115,20 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def server(prefect_url: str, loaded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server to which the embedded stack is deployed after `loaded` was made, which would have triggered a build."""
+def undisturbed(copied: Callable[[Path], Stack], tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """The current records of a stack that has taken all days through DAY with nothing in its way."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "home"
+    copied(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECOMMERCE_HOME", str(folder))
+        daily_increment(DAY)
+    embedded.stop(folder / "postgres")
+    return current_records(folder)
+
+
+@pytest.fixture(scope="module")
+def server(prefect_url: str, undisturbed: Records, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server to which the embedded stack is deployed after the fixtures' loads, which would have triggered builds."""
     server = Server(prefect_url)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", prefect_url)
@@ -145,10 +174,6 @@ def test_each_entrypoint_imports(deployment: dict[str, Any]) -> None:
 @pytest.mark.parametrize("stated", FILE["deployments"], ids=FLOWS)
 def test_the_server_has_what_the_file_states(server: Server, stated: dict[str, Any]) -> None:
     found = server.deployment(stated["entrypoint"].rpartition(".")[2].replace("_", "-"))
-    schedules = {
-        s["slug"]: (s["schedule"]["cron"], s["schedule"]["timezone"], s["parameters"]) for s in found["schedules"]
-    }
-    assert schedules == {s["slug"]: (s["cron"], "UTC", s.get("parameters", {})) for s in stated["schedules"]}
     assert found["entrypoint"] == stated["entrypoint"]
     assert found["global_concurrency_limit"]["limit"] == 1
     assert found["concurrency_options"]["collision_strategy"] == "ENQUEUE"
@@ -160,15 +185,50 @@ def test_the_server_has_what_the_file_states(server: Server, stated: dict[str, A
     assert set(found["tags"]) == {"ecommerce", "stack:local"}
 
 
-def test_daily_runs_come_before_historical_ones(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("flow", "schedules"),
+    [
+        ("historical-load", []),
+        ("daily-increment", [("30 1 * * *", "UTC", True, {})]),
+        ("transform", [("0 5 * * 0", "UTC", True, {"full_refresh": True})]),
+        ("requeue", []),
+    ],
+)
+def test_what_begins_by_itself_and_when(server: Server, flow: str, schedules: list[Any]) -> None:
+    found = server.deployment(flow)
+    assert not found["paused"]
+    assert [
+        (one["schedule"]["cron"], one["schedule"]["timezone"], one["active"], one["parameters"])
+        for one in found["schedules"]
+    ] == schedules
+
+
+def test_daily_runs_come_before_historical_ones_which_take_one_place(server: Server) -> None:
+    first, second = [server.start("historical-load") for _ in range(2)]
+    assert server.offered() == [first]
+    daily = [server.start("daily-increment"), server.start("transform"), server.start("requeue", table="orders")]
+    assert server.offered() == daily
+    server.set(daily[0], "RUNNING")
+    assert server.offered() == daily[1:]
+    server.set(daily[1], "COMPLETED")
+    server.set(daily[2], "COMPLETED")
+    assert server.offered() == [first]
+    server.set(first, "RUNNING")
+    assert server.offered() == []
+    server.set(first, "COMPLETED")
+    assert server.offered() == [second]
+    for run in (first, second, *daily):
+        server.delete(run)
+
+
+def test_a_limit_that_a_person_has_set_stays(server: Server) -> None:
     with get_client(sync_client=True) as client:
-        priorities = {
-            queue: client.read_work_queue_by_name(queue, work_pool_name="ecommerce-process").priority
-            for queue in ("default", "low")
-        }
-    assert server.deployment("historical-load")["work_queue_name"] == "low"
-    assert server.deployment("historical-load")["schedules"] == []
-    assert priorities["default"] < priorities["low"]
+        client.update_work_pool("ecommerce-process", WorkPoolUpdate(concurrency_limit=5))
+        create_pool(client, "process")
+        assert client.read_work_pool("ecommerce-process").concurrency_limit == 5
+        client.update_work_pool("ecommerce-process", WorkPoolUpdate(concurrency_limit=None))
+        create_pool(client, "process")
+        assert client.read_work_pool("ecommerce-process").concurrency_limit == RUNS_AT_ONCE
 
 
 def test_a_complete_increment_triggers_transform_and_nothing_else_does(server: Server) -> None:
@@ -242,21 +302,27 @@ def test_a_scheduled_increment_is_followed_by_its_transform(server: Server, stac
     assert len(server.runs("transform")) == 1  # what transform did has triggered nothing
 
 
-def test_a_run_whose_worker_was_killed_is_reported_and_the_next_one_ends_right(server: Server, stack: Stack) -> None:
+def test_a_run_whose_worker_was_killed_is_reported_and_the_next_one_ends_right(
+    server: Server, stack: Stack, undisturbed: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTING, "strict")
     with get_client(sync_client=True) as client:
-        create_automations(client, None, silence=SHORTEST_SILENCE)
-    with worker_of("process", server.api) as worker:
-        killed = server.start("daily-increment", day="2025-01-02")
-        until(lambda: server.heard("prefect.flow-run.heartbeat", killed))
+        create_automations(client, "local", None, silence=SHORTEST_SILENCE)
+    with turn("local", WAREHOUSE), worker_of("process", server.api) as worker:
+        killed = server.start("daily-increment", day=str(DAY))
+        until(lambda: committed(stack, DAY) == set(TABLES))  # and then it waits for its turn to load
         everyone = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
         for process in everyone:
             process.kill()
+        worker.wait()
     assert server.run(killed)["state_name"] == "Running"
     crashed = server.ended(killed)
     assert (crashed["state_name"], crashed["state"]["message"][:15]) == ("Crashed", "It said nothing")
     with get_client(sync_client=True) as client:
-        create_automations(client, None)
+        create_automations(client, "local", None)
+    assert loaded_tables(stack, DAY) == set()
     with worker_of("process", server.api):
-        again = server.ended(server.start("daily-increment", day="2025-01-02"))
+        again = server.ended(server.start("daily-increment", day=str(DAY)))
     assert again["state_name"] == "Completed"
-    assert "2025-01-02" in days_in(stack, "raw._batches", "batch")
+    assert differences(Path(stack.workspace)) == []
+    assert current_records(Path(stack.workspace)) == undisturbed
