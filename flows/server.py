@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect.events.worker import EventsWorker
@@ -26,12 +27,17 @@ from tasks.errors import PipelineError
 _PATIENCE_SECONDS = 90
 DASHBOARD_PORT = 4200
 """Where Prefect's documentation and clients expect a local server."""
+PORT_SETTING = "ECOMMERCE_UI_PORT"
+"""The variable that names another port for the dashboard."""
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Registering every installed integration's blocks imports them all: 6 of the 11 seconds that a start takes.
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    # The database keeps how many turns are taken, and by default only memory keeps until when: a turn that was held
+    # while the server restarted would stay taken for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # A run that waits for its turn asks again after up to half a minute, where a few seconds cost this machine nothing.
     "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
 }
@@ -129,15 +135,29 @@ def _serve(port: int) -> None:
     uvicorn.run("prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error")
 
 
+def stop_signals() -> threading.Event:
+    """What is set by Ctrl-C, or by a request to end."""
+    stopped = threading.Event()
+
+    def stop(*_: Any) -> None:
+        """Note the signal; who waits for it ends everything in order."""
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return stopped
+
+
 def main(arguments: list[str]) -> None:
-    """Serve in the foreground; with a port and a parent's process id, as that parent's child."""
+    """Serve until Ctrl-C; with a port and a parent's process id, as that parent's child."""
     if arguments:
         threading.Thread(target=_end_with, args=(int(arguments[1]),), daemon=True).start()
         _serve(int(arguments[0]))
         return
-    os.environ.update(_environment(home() / "prefect", DASHBOARD_PORT))
-    Console().print(f"The dashboard is at http://127.0.0.1:{DASHBOARD_PORT} until Ctrl-C.")
-    _serve(DASHBOARD_PORT)
+    stopped = stop_signals()
+    with prefect_api(int(os.environ.get(PORT_SETTING, DASHBOARD_PORT))) as api:
+        Console().print(f"The dashboard is at {api.removesuffix('/api')} until Ctrl-C.")
+        stopped.wait()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,10 @@ SETTING = "ECOMMERCE_LIMITS"
 """The variable that has a run take turns; a server without any set-up has no limits, and its runs ask for none."""
 
 _LEASE_SECONDS = 90
-"""How long the slot of a run that died stays taken: as long as the run takes to count as crashed."""
+"""How long the slot of a run that died stays taken: as long as the run takes to count as crashed.
+
+It is the server that ends it, which must keep this time in a file or forget it when it restarts: see flows/server.py.
+"""
 
 
 def limit_name(shared: str, stack: str) -> str:
