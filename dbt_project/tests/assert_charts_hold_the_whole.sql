@@ -7,9 +7,7 @@ with
         where level = 1
     ),
 
-    revenue as (
-        select sum(gross_revenue) as whole from {{ ref("fct_sales_by_date") }}
-    ),
+    revenue as (select sum(gross_revenue) as whole from {{ ref("fct_sales_by_date") }}),
 
     journey as (
         select 'journey' as chart, sum(value) as shown
