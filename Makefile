@@ -34,7 +34,7 @@ up: setup ## The stack of compose.yaml (needs Docker)
 	@$(BIN)/python -m flows.up
 
 test-docker: setup ## Run the tests that need a container engine
-	@$(BIN)/python -m pytest tests/containers.py
+	@$(BIN)/python -m pytest tests/containers.py tests/composed.py
 
 test: setup ## Run all tests, those of two files at once
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -222,7 +222,7 @@ def test_a_block_is_named_for_notifications_once_it_is_there(server: Deployed, s
         block_type_id=kind["id"],
     )
     composed(stack, *naming)
-    assert "ecommerce: tell of failed runs" in server.automations()
+    assert "ecommerce team: tell of failed runs" in server.automations()
 
 
 def run(server: Deployed, flow: str, **parameters: Any) -> None:
