@@ -60,7 +60,7 @@ def beside(name: str) -> Iterator[str]:
     stack, temporary = _beside(Stack.named(name)), f"{name}-smoke"
     clear(stack)
     source = stack.open_source()
-    if not source.rights().creates:
+    if missing := not source.rights().creates:
         source.create_schema()
     stack.save(temporary, overwrite=True, _sync=True)
     try:
@@ -68,6 +68,8 @@ def beside(name: str) -> Iterator[str]:
     finally:
         Stack.delete(temporary, _sync=True)
         clear(stack)
+        if missing:
+            source.drop_schema()
 
 
 def clear(stack: Stack) -> None:

@@ -55,7 +55,6 @@ def _reset(stack: Stack, lake: Lake, name: str, wanted: bool) -> None:
 
 
 def _clear(stack: Stack, lake: Lake) -> None:
-    with stack.open_warehouse() as warehouse:
-        warehouse.clear()
+    stack.clear_warehouse()
     stack.open_source().clear()
     meta.finish_reset(lake)
