@@ -76,7 +76,7 @@ def test_failed_increment_says_which_tables_of_which_batch(shop: Stack) -> None:
         ("2025-01-01", table) for table in ("customers", "products", "orders", "reviews")
     }
     page = failure_of(run)
-    assert "| 2025-01-01 | orders | orders: landing/orders/2025-01-01/ has no file; deliver the feed" in page
+    assert "| 2025-01-01 | orders | landing/orders/2025-01-01/ has no file; deliver the feed" in page
     assert "run `daily-increment` for `local 2025-01-01` again" in page
 
 
