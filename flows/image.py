@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ParameterError
+from tasks.errors import ParameterError, PipelineError
 
 POOLS = ("docker", "process")
 ROOT = Path(__file__).parents[1]
@@ -52,12 +52,26 @@ def push(image: str | None, built: bool) -> None:
 
 
 def commit() -> str | None:
-    """The short id of the code's commit, with -dirty if it was changed since; None without a repository."""
+    """The short id of the code's commit, with -dirty if it was changed since; None without any commit."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]  # no tags
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (FileNotFoundError, subprocess.CalledProcessError):
         return None
+
+
+def docker(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a command of Docker's, which finds the engine as its user has set it up.
+
+    Raises `PipelineError` if it fails, after what it said itself, or if there is no Docker.
+    """
+    command = ["docker", *arguments]
+    try:
+        return subprocess.run(command, check=True, text=True, **options)
+    except FileNotFoundError as error:
+        raise PipelineError("There is no command docker: install Docker, or use ECOMMERCE_POOL=process.") from error
+    except subprocess.CalledProcessError as error:
+        raise PipelineError(f"docker {arguments[0]} failed with {error.returncode}; it has said why.") from error
 
 
 def _pull_policy(image: str) -> str:
@@ -68,32 +82,20 @@ def _pull_policy(image: str) -> str:
 @cache
 def _built() -> str:
     """The image of this commit; built once, however many deployments there are."""
-    from prefect_docker.deployments.steps import build_docker_image
-
     tag = commit()
     if tag is None:
-        raise ParameterError(f"{ROOT} is no git repository to tag an image from: name one in ECOMMERCE_IMAGE.")
-    name = "/".join(filter(None, (os.environ.get("ECOMMERCE_REGISTRY"), _NAME)))
-    built = build_docker_image(
-        image_name=name,
-        tag=tag,
-        dockerfile="Dockerfile",
-        path=str(ROOT),
-        buildargs={"REVISION": tag},
-        **_build_options(),
-    )
-    return str(built["image"])
+        raise ParameterError(f"{ROOT} has no git commit to tag an image with: commit, or name one in ECOMMERCE_IMAGE.")
+    image = "/".join(filter(None, (os.environ.get("ECOMMERCE_REGISTRY"), f"{_NAME}:{tag}")))
+    docker("build", *_build_options(), "--build-arg", f"REVISION={tag}", "--tag", image, str(ROOT))
+    return image
 
 
-def _build_options() -> dict[str, Any]:
-    """How to reach the base image and the package index: the engine's ways, or those of an engine without a bridge."""
-    network = os.environ.get("ECOMMERCE_BUILD_NETWORK")
-    return {"network_mode": network, "pull": False} if network else {"pull": True}
+def _build_options() -> list[str]:
+    """Another base image than the Dockerfile's, and the network of an engine without a bridge, where they are named."""
+    base, network = os.environ.get("ECOMMERCE_BASE"), os.environ.get("ECOMMERCE_BUILD_NETWORK")
+    return [*(["--build-arg", f"BASE={base}"] if base else []), *(["--network", network] if network else [])]
 
 
 @cache
 def _push(image: str) -> None:
-    from prefect_docker.deployments.steps import push_docker_image
-
-    name, _, tag = image.rpartition(":")
-    push_docker_image(image_name=name, tag=tag)
+    docker("push", image)
