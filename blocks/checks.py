@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from blocks.embedded import DuckDBFile
 from blocks.stack import Stack
 from tasks.errors import PipelineError
 from tasks.source.ddl import POSTGRES_TABLES
@@ -74,9 +75,15 @@ def _reader(stack: Stack) -> str:
 
 
 def _warehouse(stack: Stack) -> str:
-    with stack.open_warehouse() as warehouse:
-        warehouse.prepare(())
-        warehouse.check()
+    """Open it, or see that a run does: a DuckDB file has one user at a time."""
+    try:
+        with stack.open_warehouse() as warehouse:
+            warehouse.prepare(())
+            warehouse.check()
+    except PipelineError as error:
+        if isinstance(stack.warehouse, DuckDBFile) and "lock is held" in str(error.__cause__):
+            return f"{stack.dbt_target()}: a run is at work on it"
+        raise
     staged = f", and the stage {stack.stage} can be read" if stack.stage else ""
     return f"{stack.dbt_target()}: connected, raw is there, a query was answered{staged}"
 

@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values
 
-from blocks import register, settings
+from blocks import checks, register, settings
 from blocks.stack import Stack
 from flows.cli import said_in_one_sentence
 from tasks.errors import ParameterError
@@ -286,3 +288,15 @@ def test_the_search_finds_what_it_should(tmp_path: Path) -> None:
     (tmp_path / "leak").write_bytes(b"x" + quote(WRITER, safe="").encode())
     coded = b64encode(f"user:{READER}".encode())
     assert len(leaks.leaks([WRITER, READER], [*leaks.files(tmp_path), ("header", coded)])) == 2
+
+
+def test_a_warehouse_that_a_run_writes_to_is_there(tmp_path: Path) -> None:
+    stack = Stack.in_folder(tmp_path)
+    script = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); input()"
+    command = [sys.executable, "-c", script, stack.warehouse.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline()
+        assert checks._warehouse(stack) == "duckdb: a run is at work on it"
+        run.kill()
+    assert checks._warehouse(stack).startswith("duckdb: connected")
