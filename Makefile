@@ -31,13 +31,10 @@ smoke: setup ## Try a registered stack for real, in a corner of its own: make sm
 	@$(BIN)/python -m flows.smoke $(STACK)
 
 up: setup ## The stack of compose.yaml (needs Docker)
-	@$(BIN)/python -m flows.passwords
-	@docker build --build-arg REVISION=$$(git describe --always --dirty --abbrev=12 --exclude='*') \
-	  -t $$(sed -n 's/^ECOMMERCE_IMAGE=//p' .env) .
-	@docker compose up --detach
+	@$(BIN)/python -m flows.up
 
 test-docker: setup ## Run the tests that need a container engine
-	@$(BIN)/python -m pytest tests/containers.py
+	@$(BIN)/python -m pytest tests/containers.py tests/composed.py
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest
