@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from blocks.embedded import DuckDBFile
 from blocks.stack import Stack
-from tasks.errors import PipelineError
+from tasks.errors import PipelineError, TransientError
 from tasks.source.ddl import POSTGRES_TABLES
 from tasks.warehouse.protocol import Warehouse
 
@@ -85,8 +85,8 @@ def _warehouse(stack: Stack) -> str:
             warehouse.check()
             if stack.transformer is None:
                 _build(warehouse)
-    except PipelineError as error:
-        if isinstance(stack.warehouse, DuckDBFile) and "lock is held" in str(error.__cause__):
+    except TransientError:
+        if isinstance(stack.warehouse, DuckDBFile):
             return f"{stack.dbt_target()}: a run is at work on it"
         raise
     staged = f", and the stage {stack.stage} can be read" if stack.stage else ""

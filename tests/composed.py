@@ -148,11 +148,13 @@ def test_everything_is_started_from_the_image_of_the_commit(stack: Path, image: 
 def test_the_engines_group_is_asked_for_in_a_container(image: str) -> None:
     """As for Docker Desktop, whose engine has another file system: here the socket stands in for one on a volume."""
     script = "touch /var/lib/ecommerce/socket && chgrp 4242 /var/lib/ecommerce/socket"
-    docker(
-        "run", "--rm", "--user=0", "--network=none", f"--volume={VOLUME}:/var/lib/ecommerce", image, "sh", "-c", script
-    )
-    where = docker("volume", "inspect", "--format={{.Mountpoint}}", VOLUME).strip()
-    assert group_of(f"{where}/socket", image) == "4242"
+    volume = docker("volume", "create").strip()
+    mounted = f"--volume={volume}:/var/lib/ecommerce"
+    docker("run", "--rm", "--user=0", "--network=none", mounted, image, "sh", "-c", script)
+    where = docker("volume", "inspect", "--format={{.Mountpoint}}", volume).strip()
+    group = group_of(f"{where}/socket", image)
+    docker("volume", "rm", volume)
+    assert group == "4242"
 
 
 def test_the_dashboard_is_served(stack: Path) -> None:

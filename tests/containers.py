@@ -112,7 +112,7 @@ def runs(server: Deployed, image: str) -> list[Run]:
 def test_a_scheduled_increment_and_its_transform_run_in_containers(
     runs: list[Run], server: Deployed, image: str
 ) -> None:
-    assert [run.flow for run in runs] == ["historical-load", "transform", "daily-increment", "transform"]
+    assert sorted(run.flow for run in runs) == ["daily-increment", "historical-load", "transform", "transform"]
     assert [run["parameters"]["as_of"] for run in server.runs("transform")] == ["2025-01-01", "2025-01-02"]
     days = "select count(*) from marts.fct_conversion_funnel where session_date = '2025-01-01'"
     assert count_of(image, VOLUME, days) > 0
@@ -186,13 +186,13 @@ def test_no_layer_holds_what_is_not_for_it(image: str, tmp_path: Path) -> None:
     places = {"/".join(name.split("/")[:2]) for name in names}
     accounts = {"etc/group", "etc/gshadow", "etc/passwd", "etc/shadow", "etc/subgid", "etc/subuid"}
     made = accounts | {f"{file}-" for file in accounts} | {"etc/.pwd.lock", "var/lib", "var/log"}
-    assert places <= made | {"etc", "opt", "var", "opt/venv", "opt/ecommerce"}
+    assert places <= made | {"etc", "opt", "tmp", "var", "opt/venv", "opt/ecommerce"}
     ours = {name.split("/")[2] for name in names if name.startswith("opt/ecommerce/")}
     assert ours == {"blocks", "dbt_project", "flows", "prefect.yaml", "tasks"}
-    private = re.compile(r"(^|/)(\.env.*|\.git|id_\w+|test_\w+\.py|.*\.(key|p8|pem))$")
+    secret = re.compile(r"(^|/)(\.env[^/]*|\.git|\.netrc|id_(rsa|ecdsa|ed25519)|[^/]+\.(key|p8|pem))$")
     trusted = re.compile(r"/(certifi|botocore)/cacert\.pem$")
-    assert [name for name in names if "/ecommerce/" in name and private.search(name)] == []
-    assert [name for name in names if private.search(name) and not trusted.search(name) and "/test" not in name] == []
+    assert [name for name in names if secret.search(name) and not trusted.search(name)] == []
+    assert [name for name in names if re.match(r"opt/ecommerce/.*test_\w+\.py$", name)] == []
     history = docker("history", "--no-trunc", "--format={{.CreatedBy}}", image)
     assert not any(word in history.upper() for word in ("PASSWORD", "TOKEN", "SECRET"))
 
@@ -231,23 +231,24 @@ def test_nothing_enters_a_build_but_what_the_image_is_made_of(tmp_path: Path) ->
 
 
 def test_the_environment_is_what_the_locked_wheels_hold(image: str) -> None:
-    """Of a wheel, pip has compared the digest with the lock's; what it holds is in its list of files, with digests."""
+    """Of a wheel, pip has compared the digest with the lock's; what it holds is in its list of files, with digests.
+
+    Several wheels may hold the same file, as dbt's do: it is that of one of them.
+    """
     script = """
 import base64, hashlib, sysconfig
+from collections import defaultdict
 from importlib.metadata import distributions
 from pathlib import Path
-site, known = Path(sysconfig.get_path("purelib")), set()
+known = defaultdict(set)
 for dist in distributions():
     for file in dist.files:
-        path = Path(file.locate()).resolve()
-        known.add(path)
-        if file.hash and path.exists():
-            found = hashlib.new(file.hash.mode, path.read_bytes()).digest()
-            if base64.urlsafe_b64encode(found).decode().rstrip("=") != file.hash.value:
-                print("changed", path)
-for path in site.rglob("*"):
-    if path.is_file() and path.suffix != ".pyc" and path.resolve() not in known:
-        print("added", path)
+        known[Path(file.locate()).resolve()].add(file.hash.value if file.hash else None)
+for path in Path(sysconfig.get_path("purelib")).rglob("*"):
+    if path.is_file() and path.suffix != ".pyc":
+        digest = base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).decode().rstrip("=")
+        if not known[path.resolve()] & {digest, None}:
+            print(path)
 """
     assert run_in(image, "python", "-c", script) == ""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,7 +73,7 @@ class Run:
     described: dict[str, Any]
     following: "subprocess.Popen[str]"
 
-    @property
+    @cached_property
     def log(self) -> str:
         return self.following.communicate()[0]
 

@@ -203,8 +203,8 @@ def test_a_text_of_five_megabytes_is_kept_whole(lake: LocalLake, pack: Pack) -> 
 @every_packing
 def test_of_two_records_with_one_key_the_last_is_taken(lake: LocalLake, pack: Pack) -> None:
     feed = land(lake, pack(order(1), order(2, status="a"), order(1), order(2, status="b")))
-    extracted = extract_feed(lake, ORDERS, feed, DAY, AS_OF)
-    done = append_batch(lake, ORDERS, DAY, Window(DAY - timedelta(29), AS_OF), [extracted], 0.01, None)
+    extracted = extract_feed(lake, ORDERS, feed, DAY, AS_OF, "run")
+    done = append_batch(lake, ORDERS, DAY, Window(DAY - timedelta(29), AS_OF), [extracted], 0.01, None, "run")
     assert (done.read, done.appended, done.known, done.quarantined) == (4, 2, 1, 1)
     (kept,) = lake.files(paths.quarantine("orders", DAY))
     entry = json.loads(lake.read(kept.path))

@@ -110,7 +110,9 @@ def everything(stack: Stack) -> dict[str, int]:
 def test_day_before_any_history_is_refused(home: Path) -> None:
     with pytest.raises(ParameterError, match="holds no history yet: run historical_load before daily_increment"):
         daily_increment(NEXT)
-    with pytest.raises(ParameterError, match="has loaded nothing yet: run historical_load before transform"):
+    with pytest.raises(
+        ParameterError, match="has loaded no day in all tables yet: run historical_load before transform"
+    ):
         transform()
 
 

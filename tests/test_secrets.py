@@ -23,7 +23,7 @@ from flows.server import prefect_api
 from flows.transform import transform
 from tasks import dbt
 from tasks.announce import COMPLETED, FAILED
-from tasks.errors import SourceError
+from tasks.errors import ReconcileError
 from tasks.lineage import MATERIALIZED
 from tests import leaks, snowflake_server
 from tests.emulated import NAME, PASSWORD, emulated
@@ -82,7 +82,7 @@ def whole_run(stack: Stack) -> None:
     transform(stack=NAME)
     stack.reader.connection_info.password = WRONG
     list(save(stack, NAME))
-    with pytest.raises(SourceError, match="password"):
+    with pytest.raises(ReconcileError, match="password"):
         daily_increment(THROUGH + timedelta(2), NAME)
 
 

@@ -55,10 +55,17 @@ class Servers(NamedTuple):
             self.standby.execute("select pg_wal_replay_resume()")
 
 
+ROLES = (
+    f"create role writer login password '{emulated.PASSWORD}'",
+    f"create role reader login password '{emulated.PASSWORD}'",
+    "grant create on database postgres to writer",
+)
+
+
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
     with tempfile.TemporaryDirectory(prefix="server-") as folder, replicated(Path(folder)) as (primary, standby):
-        primary.execute(*emulated.ROLES)
+        primary.execute(*ROLES)
         servers = Servers(primary, standby)
         servers.level()
         yield servers

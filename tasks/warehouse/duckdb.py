@@ -22,7 +22,7 @@ from tasks.warehouse.sql import SqlWarehouse, check_counts, counted, opened_part
 _BATCH_ROWS = 65_536
 _CATALOG = threading.Lock()  # DuckDB refuses one of two threads that alter the catalog at once
 _FILES = threading.Lock()  # ... and a thread that opens the file while another is closing it (1 in 1,000 under stress)
-_HOLDER = re.compile(r"held in (.*?) \(PID (\d+)\)")
+_HOLDER = re.compile(r"held in (?:(.*?) \()?PID (\d+)")  # of another container only the PID is told, as 0
 
 
 class DuckDBWarehouse(SqlWarehouse):
@@ -127,7 +127,8 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         if holder is None:
             raise WarehouseError(f"could not open {path}: {sentence(error)}") from error
         raise TransientError(
-            f"{path} is held by process {holder[2]} ({holder[1]}); wait until it ends, or end it, then run again"
+            f"{path} is held by process {holder[2]} ({holder[1] or 'of another container'}); wait until it ends, or end "
+            "it, then run again"
         ) from error
     except (duckdb.ConnectionException, duckdb.ResourceInUseException) as error:
         raise TransientError(
