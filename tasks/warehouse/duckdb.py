@@ -127,8 +127,8 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         if holder is None:
             raise WarehouseError(f"could not open {path}: {sentence(error)}") from error
         raise TransientError(
-            f"{path} is held by process {holder[2]} ({holder[1] or 'of another container'}); wait until it ends, or end "
-            "it, then run again"
+            f"{path} is held by process {holder[2]} ({holder[1] or 'of another container'}); "
+            "wait until it ends, or end it, then run again"
         ) from error
     except (duckdb.ConnectionException, duckdb.ResourceInUseException) as error:
         raise TransientError(
