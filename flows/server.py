@@ -68,12 +68,20 @@ def prefect_api(port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def _delivered() -> Iterator[None]:
-    """Deliver at the end what Prefect's workers still hold of logs and events: soon they will find no server."""
+    """Deliver at the end what Prefect's workers still hold of logs and events: soon they will find no server.
+
+    And at the start, since workers keep the server with which they began, whatever is configured later.
+    """
+    _deliver()
     try:
         yield
     finally:
-        for worker in (APILogWorker, EventsWorker):
-            worker.drain_all(timeout=_PATIENCE_SECONDS)
+        _deliver()
+
+
+def _deliver() -> None:
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=_PATIENCE_SECONDS)
 
 
 def start_server(port: int) -> "subprocess.Popen[bytes]":

@@ -22,7 +22,7 @@ from flows.up import compose, group_of, up
 from tests import engine
 from tests.engine import Deployed, count_of, docker
 from tests.s3_server import S3Server
-from tests.test_deployments import until
+from tests.waiting import until
 
 VOLUME = "ecommerce-composed"
 STAND_IN = "ecommerce-postgres"

@@ -29,7 +29,8 @@ from tasks.errors import ParameterError, PipelineError
 from tests import engine, postgres_server
 from tests.engine import Deployed, Run, count_of, docker, run_in, watched
 from tests.s3_server import REGION, S3Server
-from tests.test_deployments import FLOWS, until
+from tests.test_deployments import FLOWS
+from tests.waiting import until
 
 NAME = "contained"
 VOLUME = "ecommerce-contained"

@@ -11,6 +11,8 @@ from urllib.parse import quote
 import httpx
 import psutil
 
+from tests.waiting import PATIENCE_SECONDS
+
 SHOWN = ("logs", "artifacts", "flow_runs", "task_runs", "block_documents", "variables", "deployments")
 
 
@@ -55,7 +57,8 @@ def shown(api: str, since: datetime | None = None) -> Iterator[tuple[str, bytes]
     for kind in SHOWN:
         offset, found = 0, [0]
         while found:
-            answer = httpx.post(f"{api}/{kind}/filter", json={"offset": offset, "limit": 200}, timeout=30)
+            page = {"offset": offset, "limit": 200}
+            answer = httpx.post(f"{api}/{kind}/filter", json=page, timeout=PATIENCE_SECONDS)
             found = answer.raise_for_status().json()
             offset += len(found)
             yield f"{api}/{kind}", answer.content
@@ -66,8 +69,15 @@ def shown(api: str, since: datetime | None = None) -> Iterator[tuple[str, bytes]
 def events(api: str, since: datetime | None = None) -> Iterator[bytes]:
     """The pages of the events, newest first, as they are kept: those of the last seconds may come later."""
     chosen = {"filter": {"occurred": {"since": since.isoformat()}}} if since else {}
-    answer = httpx.post(f"{api}/events/filter", json=chosen, timeout=30)
+    answer = httpx.post(f"{api}/events/filter", json=chosen, timeout=PATIENCE_SECONDS)
     yield answer.raise_for_status().content
     while following := answer.json()["next_page"]:
-        answer = httpx.get(following, timeout=30)
+        answer = httpx.get(following, timeout=PATIENCE_SECONDS)
         yield answer.raise_for_status().content
+
+
+def are_kept(api: str, *kinds: str) -> bool:
+    """Whether the server has an event of each of those kinds by now."""
+    asked = ({"filter": {"event": {"name": [kind]}}, "limit": 1} for kind in kinds)
+    answers = (httpx.post(f"{api}/events/filter", json=one, timeout=PATIENCE_SECONDS) for one in asked)
+    return all(answer.raise_for_status().json()["total"] for answer in answers)

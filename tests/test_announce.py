@@ -2,8 +2,7 @@
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,24 +25,16 @@ from flows.transform import transform
 from tasks.announce import COMPLETED, FAILED
 from tasks.errors import ParameterError, ReconcileError, TransformError
 from tasks.lineage import MATERIALIZED
+from tests.waiting import PATIENCE_SECONDS, until
 
 NEXT = date(2025, 1, 1)
 DUE = datetime(2025, 1, 1, tzinfo=UTC)
-PATIENCE_SECONDS = 120
 SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
 
 
 def ask(path: str, body: dict[str, Any]) -> Any:
     with get_client(sync_client=True) as client:
         return client.request("POST", path, json=body).json()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.2)
-    return found
 
 
 def newest_run() -> dict[str, Any]:

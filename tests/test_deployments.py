@@ -1,6 +1,5 @@
 """The deployments of prefect.yaml, as a server has them and as a worker of processes runs them."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,11 +26,11 @@ from tasks.turn import SETTING, SHARED, WAREHOUSE, limit_name, turn
 from tests.conftest import ROOT
 from tests.test_flows import Records, current_records, differences
 from tests.test_operations import committed, loaded_tables
+from tests.waiting import PATIENCE_SECONDS, until
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 FLOWS = ("historical-load", "daily-increment", "transform", "requeue")
 DAY = date(2025, 1, 2)
-PATIENCE_SECONDS = 240
 SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
 
 
@@ -40,7 +39,7 @@ class Server:
 
     def __init__(self, api: str) -> None:
         self.api = api
-        self._client = httpx.Client(base_url=api, timeout=30)
+        self._client = httpx.Client(base_url=api, timeout=PATIENCE_SECONDS)
 
     def post(self, path: str, json: Any = None, **body: Any) -> httpx.Response:
         """The answer to a request; a busy server's 503 is asked again, as Prefect's own client does."""
@@ -103,15 +102,6 @@ class Server:
         """The run, once it has ended."""
         until(lambda: self.run(run)["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"))
         return self.run(run)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """What `condition` says as soon as it says something."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while (found := condition()) is None or found is False or found in ([], ""):
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture(scope="module")

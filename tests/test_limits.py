@@ -1,6 +1,5 @@
 """Runs that share a warehouse take turns at it where the set-up has made limits, and ask for none elsewhere."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,8 +21,8 @@ from tasks.errors import ParameterError
 from tasks.tables import TABLES
 from tasks.turn import DBT, SETTING, SHARED, WAREHOUSE, limit_name, turn
 from tasks.warehouse.protocol import Warehouse
+from tests.waiting import until
 
-PATIENCE_SECONDS = 240
 AT_THE_WAREHOUSE = ("load ", "reconcile ", "plan build", "dbt build", "mark built")
 
 
@@ -66,10 +65,11 @@ def test_two_runs_at_once_wait_for_each_other(
     with turn("local", WAREHOUSE, DBT):
         for process, run in zip(started, [("daily_increment", {"day": "2025-01-01"}), ("transform", {})], strict=True):
             process.begin(run)
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while sum(len(tasks) for _, tasks in watched.tasks("append ")) < len(TABLES) or len(watched.tasks("")) < 2:
-            assert time.monotonic() < give_up, [process.said() for process in started]
-            time.sleep(0.2)
+        until(
+            lambda: (
+                sum(len(tasks) for _, tasks in watched.tasks("append ")) == len(TABLES) and len(watched.tasks("")) == 2
+            )
+        )
         assert [tasks for _, tasks in watched.tasks(*AT_THE_WAREHOUSE)] == [[], []]
     assert [process.end() for process in started] == [(0, None)] * 2, [process.said() for process in started]
     (_, ended), (began, _) = sorted(

@@ -14,7 +14,8 @@ from blocks.stack import Stack
 from flows.daily_increment import daily_increment
 from tasks.lineage import MATERIALIZED, raw_key, relation_key
 from tasks.tables import TABLES
-from tests.test_announce import ask, newest_run, until
+from tests.test_announce import ask, newest_run
+from tests.waiting import until
 
 NEXT = date(2025, 1, 1)
 

@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from tasks.lineage import MATERIALIZED
 from tests import leaks, snowflake_server
 from tests.emulated import NAME, PASSWORD, emulated
 from tests.s3_server import SECRET
+from tests.waiting import until
 
 START, THROUGH = date(2024, 12, 1), date(2024, 12, 10)
 PASSPHRASE, WRONG, TOKEN = "phrase-sekret", "wrong-sekret", "oauth-sekret"
@@ -168,10 +168,7 @@ def test_no_log_line_has_a_secret(searched: Searched) -> None:
 
 
 def test_nothing_that_prefect_shows_has_a_secret(searched: Searched) -> None:
-    told = (COMPLETED, FAILED, MATERIALIZED)
-    give_up = time.monotonic() + 60
-    while (events := b"".join(leaks.events(searched.api))) and not all(kind.encode() in events for kind in told):
-        assert time.monotonic() < give_up  # they are kept a few seconds after they were sent
+    until(lambda: leaks.are_kept(searched.api, COMPLETED, FAILED, MATERIALIZED))
     shown = list(leaks.shown(searched.api))
     assert any(b"password authentication failed" in content for _, content in shown)
     assert leaks.leaks(searched.secrets, shown) == []

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from flows.transform import transform
 from tasks import dbt
 from tasks.errors import ParameterError, TransformError
 from tests.test_announce import newest_run
+from tests.waiting import until
 
 END_OF_HISTORY, NEXT = date(2025, 1, 1), date(2025, 1, 1)
 LATER = date(2025, 1, 2)
@@ -123,15 +123,16 @@ def test_late_batch_is_built_by_the_next_transform(shop: Stack) -> None:
 def node_runs(*names: str) -> dict[str, str | None]:
     """The states of the task runs of those names in the newest run of transform, once the server has their events."""
     EventsWorker.drain_all()
-    give_up, found = monotonic() + 30, dict[str, str | None]()
     with get_client(sync_client=True) as client:
         of_transform = FlowFilter(name=FlowFilterName(any_=["transform"]))
         newest = max(client.read_flow_runs(flow_filter=of_transform), key=lambda run: run.created)
-        while monotonic() < give_up and set(found.values()) != {"Completed"} and "Failed" not in found.values():
+
+        def ended() -> dict[str, str | None]:
             runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [newest.id]}))
-            states = {run.name: run.state_name for run in runs}
-            found = {name: states.get(name) for name in names}
-    return found
+            states = {run.name: run.state_name for run in runs if run.name in names}
+            return states if states.keys() == set(names) and set(states.values()) <= {"Completed", "Failed"} else {}
+
+        return until(ended)
 
 
 def test_nodes_are_task_runs_of_their_own(marts: Stack, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,15 +12,20 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
+from prefect.events import emit_event
 from prefect.server.concurrency.lease_storage.filesystem import ConcurrencyLeaseStorage
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.stack import Stack
-from flows.server import PORT_SETTING, _free_port
+from flows.server import PORT_SETTING, _free_port, prefect_api
 from tasks.tables import TABLES
 from tasks.turn import SETTING, WAREHOUSE, limit_name
 from tests.conftest import ROOT
-from tests.test_deployments import Server, until
+from tests.leaks import are_kept
+from tests.test_deployments import Server
 from tests.test_operations import committed, loaded_tables
+from tests.waiting import PATIENCE_SECONDS, until
 
 DAY = date(2025, 1, 1)
 HOLD = f"""
@@ -96,13 +101,26 @@ def keep_turn(home: Path, time: timedelta) -> None:
     asyncio.run(renew())
 
 
+def test_events_reach_the_server_of_now_and_not_that_of_before(
+    home: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit_event("before", resource={"prefect.resource.id": "test"})
+    monkeypatch.delenv("PREFECT_API_URL")
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), prefect_api() as api:
+        assert api != prefect_url
+        emit_event("now", resource={"prefect.resource.id": "test"})
+        until(lambda: are_kept(api, "now"))
+        assert not are_kept(api, "before")
+    until(lambda: are_kept(prefect_url, "before"))
+
+
 def test_ctrl_c_ends_the_runs_at_work_and_a_restart_keeps_no_turn_for_ever(
     copied: Callable[[Path], Stack], tmp_path: Path
 ) -> None:
     stack = copied(tmp_path / "home")
     home = Path(stack.workspace)
     with started("flows.ui", home) as server:
-        assert "<!doctype html>" in httpx.get(server.api.removesuffix("/api")).text.lower()
+        assert "<!doctype html>" in httpx.get(server.api.removesuffix("/api"), timeout=PATIENCE_SECONDS).text.lower()
         die_holding_the_turn(server, home)
         run = server.start("daily-increment", day=str(DAY))
         until(lambda: committed(stack, DAY) == set(TABLES))  # and then it waits for its turn
