@@ -37,7 +37,7 @@ test-docker: setup ## Run the tests that need a container engine
 	@$(BIN)/python -m pytest tests/containers.py tests/composed.py
 
 test: setup ## Run all tests, those of two files at once
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Format, lint and type checks
 	@$(BIN)/ruff format --check .

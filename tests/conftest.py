@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import pytest
+from hypothesis import settings
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.stack import Stack
@@ -20,6 +21,9 @@ from flows.transform import transform
 from tasks.source import embedded
 from tests import s3_server
 from tests.s3_server import S3Server
+
+settings.register_profile("repeatable", derandomize=True)  # --hypothesis-profile=default looks for new examples
+settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
 
