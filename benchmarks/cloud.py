@@ -144,17 +144,24 @@ def in_postgres(dsn: str, rows: pa.Table, folder: Path, rounds: int) -> Iterator
     csv.write_csv(rows, file, csv.WriteOptions(include_header=False, quoting_style="needed"))
     (chunk,) = plan_chunks("interactions", {THROUGH: rows.num_rows}, WINDOW)[:1]
     staged, bare = _STAGED.format(file=file), f"\\copy {SCHEMA}.interactions from '{file}' (format csv)\n"
-    cases = {"as ours, by a staging table": (staged, POSTGRES), "straight into the table": (bare, POSTGRES)}
-    for case, (script, at_least) in cases.items():
+
+    def emptied() -> None:
+        psql(dsn, f"truncate {SCHEMA}.interactions")
+
+    def begun() -> None:
+        emptied()
+        source.upsert(EVENTS, rows.slice(rows.num_rows // 2, 1))
+
+    cases = {"all new": (bare, emptied), "one of them there": (staged, begun)}
+    for case, (script, before) in cases.items():
         yield compared(
-            f"Postgres: write {rows.num_rows:,} rows; psql {case}",
+            f"Postgres: write {rows.num_rows:,} rows, {case}",
             rounds,
             lambda: source.upsert(EVENTS, rows),
             lambda script=script: psql(dsn, script),
-            at_least,
-            before=lambda: psql(dsn, f"truncate {SCHEMA}.interactions"),
+            POSTGRES,
+            before=before,
         )
-    source.upsert(EVENTS, rows)
     chosen = f"select * from {SCHEMA}.interactions where created_at >= '{START}' and created_at < '{AS_OF}'"
     out = f"\\copy ({chosen}) to '{folder / 'out.csv'}' (format csv)\n"
     with source.snapshot() as snapshot:  # of a run, not of each of its chunks

@@ -407,6 +407,8 @@ def _parquet_columns(url: str) -> dict[str, str]:
     """DuckDB's name for each column of a file: it tells `note` from `NOTE` by a suffix."""
     connection = server.shared_fs.duck_conn.cursor()
     names = connection.execute("select name from parquet_schema(?) offset 1", [url]).fetchall()
+    if len({name.upper() for (name,) in names}) == len(names):
+        return {name: name for (name,) in names}
     there = connection.execute(
         "select column_name from (describe select * from read_parquet(?, hive_partitioning=false))", [url]
     ).fetchall()

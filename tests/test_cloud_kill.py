@@ -37,8 +37,8 @@ PART_BYTES = 4 << 10  # of an upload: an object of 10 kB is sent in pieces then,
 FOREVER = 10**6
 
 HISTORY = [
-    # generate: rows are copied into Postgres, not yet upserted
-    at("c_return", "tasks.source.postgres:Source.upsert", calls="copy_expert", table__name="^order_items$"),
+    # generate: rows are copied into Postgres, not yet committed
+    at("c_return", "tasks.source.postgres:_copied", calls="copy_expert", copy="order_items"),
     # extract: a part is whole, but not yet an object
     at("call", "tasks.lake.s3_streams:Upload.finish", self___key="^extracted/interactions/"),
     # append: the second piece of a part is there, the part is not

@@ -70,8 +70,8 @@ HISTORY = [
     at("call", "tasks.source.postgres:Source.create_tables"),
     # generate: a feed is begun
     at("call", "tasks.lake.feeds:_json_lines", n=2),
-    # generate: rows are copied into Postgres, not yet upserted
-    at("c_return", "tasks.source.postgres:Source.upsert", calls="copy_expert", table__name="^order_items$"),
+    # generate: rows are copied into Postgres, not yet committed
+    at("c_return", "tasks.source.postgres:_copied", calls="copy_expert", copy="order_items"),
     # append: the second part of a revision is written, but has no name yet
     at("call", "pathlib:Path.replace", n=2, self="/history/interactions/"),
     # append: a manifest is written, but has no name yet

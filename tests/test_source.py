@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -25,11 +25,12 @@ from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
 from tasks.errors import SnapshotLostError, SourceError, TransientError
-from tasks.source import embedded
+from tasks.source import ddl, embedded
 from tasks.source.postgres import Source
 from tasks.source.rows import selection
 from tasks.tables import TABLES, Table
 from tasks.window import Chunk, Window, plan_chunks
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 CATEGORIES, SUBCATEGORIES = TABLES["categories"], TABLES["subcategories"]
@@ -191,6 +192,42 @@ def test_upsert_writes_all_or_nothing(shop: Shop) -> None:
         shop.source.upsert(ITEMS, bad)
     assert shop.keys(ITEMS) == []
     assert shop.source.upsert(ITEMS, items()) == 0
+
+
+def test_rows_are_staged_only_where_some_of_their_keys_may_be_there(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = list[Table]()
+
+    def create_incoming(table: Table, schema: str) -> sql.Composed:
+        staged.append(table)
+        return original(table, schema)
+
+    original = ddl.create_incoming
+    monkeypatch.setattr(ddl, "create_incoming", create_incoming)
+    assert shop.source.upsert(ITEMS, items({"order_item_id": 4}, {"order_item_id": 6})) == 2
+    assert shop.source.upsert(ITEMS, items({"order_item_id": 7}, {"order_item_id": 8})) == 2
+    assert staged == []
+    assert shop.source.upsert(ITEMS, items({"order_item_id": 9}, {"order_item_id": 8})) == 1
+    assert staged == [ITEMS]
+    assert shop.keys(ITEMS) == [4, 6, 7, 8, 9]
+
+
+def test_a_row_that_another_writer_commits_meanwhile_is_compared_with(shop: Shop) -> None:
+    ours = items({"order_item_id": 1}, {"order_item_id": 2, "quantity": 5, "updated_at": NOON + timedelta(hours=1)})
+    other = psycopg2.connect(shop.dsn, options=f"-c search_path={shop.schema} -c timezone=UTC")
+    with closing(other), ThreadPoolExecutor(1) as pool:
+        insert = "insert into order_items select key, 1, 2, 3, 9.99, 9.99, %s, %s from generate_series(1, 2) key"
+        other.cursor().execute(insert, [NOON, NOON])
+        written = pool.submit(shop.source.upsert, ITEMS, ours)
+        until(
+            lambda: shop.execute(
+                "select 1 from pg_stat_activity where query like 'copy %' and wait_event_type = 'Lock'"
+            )
+        )
+        other.commit()
+        assert written.result() == 1
+    assert sorted(shop.read(ITEMS)["quantity"].to_pylist()) == [3, 5]
 
 
 def test_concurrent_upserts_keep_the_newest(shop: Shop) -> None:
@@ -480,7 +517,7 @@ def test_a_lock_is_waited_for_no_longer_than_said(shop: Shop) -> None:
 USER = """
 import sys
 from pathlib import Path
-from tasks.source import embedded
+from tasks.source import ddl, embedded
 print(embedded.start(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

@@ -4,6 +4,35 @@
     (Snowflake): 297.53 / 2 came to 148.76.
 #}
 {% macro ratio(part, whole, digits=4) -%}
+    {{ return(adapter.dispatch("ratio")(part, whole, digits)) }}
+{%- endmacro %}
+
+{# In integers of 128 bits, whose division drops the remainder: a third of the time of decimals. #}
+{% macro duckdb__ratio(part, whole, digits) -%}
+    {%- set dividend = "cast(" ~ part ~ " * 10000 as hugeint)" -%}
+    {%- set divisor = "cast(nullif(" ~ whole ~ ", 0) * 10000 as hugeint)" -%}
+    {%- set half = (
+        "case when ("
+        ~ part
+        ~ " < 0) = ("
+        ~ whole
+        ~ " < 0) then "
+        ~ divisor
+        ~ " else -"
+        ~ divisor
+        ~ " end"
+    ) -%}
+    cast(
+        cast(
+            divide(
+                {{ 2 * 10**digits }} * {{ dividend }} + {{ half }}, 2 * {{ divisor }}
+            ) as bigint
+        )
+        * {{ "0." ~ "0" * (digits - 1) ~ "1" }} as decimal(18, {{ digits }})
+    )
+{%- endmacro %}
+
+{% macro snowflake__ratio(part, whole, digits) -%}
     {%- set dividend = "cast(" ~ part ~ " * 10000 as decimal(24, 0))" -%}
     {%- set divisor = "cast(nullif(" ~ whole ~ ", 0) * 10000 as decimal(24, 0))" -%}
     {%- set doubled = (

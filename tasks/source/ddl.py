@@ -7,7 +7,7 @@ from tasks.tables import TABLES, Column, Home, Table, Type, enforced_parents
 POSTGRES_TABLES = tuple(table for table in TABLES.values() if table.home is Home.POSTGRES)
 """The tables that the shop keeps in Postgres; parents come before children."""
 
-INCOMING = sql.Identifier("pg_temp", "incoming")
+_INCOMING = sql.Identifier("pg_temp", "incoming")
 """The staging table of one upsert."""
 
 _TYPES = {
@@ -49,13 +49,39 @@ def create_index(table: Table, schema: str) -> sql.Composed:
     )
 
 
+def any_between(table: Table, schema: str) -> sql.Composed:
+    """Whether there is a row whose key lies between the bound `min` and `max`."""
+    return sql.SQL("select exists (select 1 from {} where {} between %(min)s and %(max)s)").format(
+        sql.Identifier(schema, table.name), sql.Identifier(table.key)
+    )
+
+
+def copy(table: Table, schema: str, columns: list[str]) -> sql.Composed:
+    """Copy CSV straight into `table`."""
+    return _copy(sql.Identifier(schema, table.name), columns)
+
+
+def create_incoming(table: Table, schema: str) -> sql.Composed:
+    """The staging table, for as long as the transaction lasts."""
+    return sql.SQL("create temp table incoming (like {}) on commit drop").format(sql.Identifier(schema, table.name))
+
+
+def copy_incoming(columns: list[str]) -> sql.Composed:
+    """Copy CSV into the staging table."""
+    return _copy(_INCOMING, columns)
+
+
+def _copy(name: sql.Identifier, columns: list[str]) -> sql.Composed:
+    return sql.SQL("copy {} ({}) from stdin (format csv)").format(name, names(columns))
+
+
 def upsert(table: Table, schema: str, columns: list[str]) -> sql.Composed:
     """Move the staged rows into `table`; a row that is there gives way only to a later `updated_at`."""
     return sql.SQL("insert into {} as present ({}) select {} from {} on conflict ({}) do {}").format(
         sql.Identifier(schema, table.name),
         names(columns),
         names(columns),
-        INCOMING,
+        _INCOMING,
         sql.Identifier(table.key),
         _replacement(table, columns),
     )
