@@ -1,3 +1,6 @@
+-- a view: what is known of a product is made by the models below it
+{{ config(materialized="view") }}
+
 with
     products as (select * from {{ ref("products_enriched") }}),
 

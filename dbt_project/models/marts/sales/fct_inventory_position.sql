@@ -4,40 +4,37 @@
 ) %}
 
 with
-    products as (select * from {{ ref("products_enriched") }}),
-
-    -- those of no product's window are skipped: neither of the last 30 days nor after
-    -- the oldest count
-    lines as (
-        select *
-        from {{ ref("fct_order_details") }}
-        where
-            not is_cancelled
-            and ordered_at >= (
-                select
-                    least(coalesce(min(stock_counted_at), {{ recent }}), {{ recent }})
-                from products
-            )
+    -- asked for twice, so the engine keeps it: without the rates that nobody reads here
+    products as (
+        select
+            product_id,
+            stock_counted_at,
+            stock_quantity,
+            launched_at,
+            is_active,
+            unit_cost
+        from {{ ref("products_enriched") }}
     ),
 
-    sold as (
-        select
-            products.product_id,
-            sum(
-                case
-                    when lines.ordered_at > products.stock_counted_at
-                    then lines.quantity
-                    else 0
-                end
-            ) as units_since_count,
-            sum(
-                case
-                    when lines.order_date >= {{ recent }} then lines.quantity else 0
-                end
-            ) as units_30d
+    lines as (select * from {{ ref("fct_order_details") }} where not is_cancelled),
+
+    since_count as (
+        select products.product_id, sum(lines.quantity) as units
         from products
-        inner join lines on products.product_id = lines.product_id
+        inner join
+            lines
+            on products.product_id = lines.product_id
+            and products.stock_counted_at < lines.ordered_at
+        -- the engine skips the days before the oldest count
+        where lines.ordered_at > (select min(stock_counted_at) from products)
         group by products.product_id
+    ),
+
+    recently as (
+        select product_id, sum(quantity) as units
+        from lines
+        where order_date >= {{ recent }}
+        group by product_id
     ),
 
     measured as (
@@ -45,19 +42,18 @@ with
             products.product_id,
             products.stock_counted_at,
             coalesce(products.stock_quantity, 0) as stock_counted,
-            coalesce(sold.units_since_count, 0) as units_since_count,
+            coalesce(since_count.units, 0) as units_since_count,
             greatest(
-                coalesce(products.stock_quantity, 0)
-                - coalesce(sold.units_since_count, 0),
-                0
+                coalesce(products.stock_quantity, 0) - coalesce(since_count.units, 0), 0
             ) as stock_on_hand,
-            {{ velocity("coalesce(sold.units_30d, 0)", days_on_sale) }}
+            {{ velocity("coalesce(recently.units, 0)", days_on_sale) }}
             as daily_velocity,
             coalesce({{ days_on_sale }} <= 30, false) as is_new,
             coalesce(products.is_active, true) as is_active,
             products.unit_cost
         from products
-        left join sold on products.product_id = sold.product_id
+        left join since_count on products.product_id = since_count.product_id
+        left join recently on products.product_id = recently.product_id
     ),
 
     planned as (
