@@ -26,7 +26,9 @@ with
             on products.product_id = lines.product_id
             and products.stock_counted_at < lines.ordered_at
         -- the engine skips the days before the oldest count
-        where lines.ordered_at > (select min(stock_counted_at) from products)
+        where
+            lines.ordered_at
+            > (select min(counted.stock_counted_at) from products as counted)
         group by products.product_id
     ),
 
