@@ -74,6 +74,7 @@ class _AssumedRole(CredentialProvider):
         self._fetcher = fetcher
 
     def load(self) -> DeferredRefreshableCredentials:
+        """Credentials that STS has not been asked for yet."""
         return DeferredRefreshableCredentials(self._fetcher.fetch_credentials, self.METHOD)
 
 

@@ -13,21 +13,18 @@ from typing import Annotated, Any
 import cyclopts
 import pydantic
 from prefect import Flow
-from prefect.events.worker import EventsWorker
 from prefect.exceptions import ParameterTypeError
-from prefect.logging.handlers import APILogWorker
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
 from flows.occasion import yesterday
-from flows.server import prefect_api
+from flows.server import deliver, prefect_api
 from tasks.balance import Balance, IngestReport
 from tasks.errors import ParameterError, PipelineError
 from tasks.transform import TransformReport
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
-_PATIENCE_SECONDS = 90
 
 
 def main(flow: Flow[..., Any], *, days: bool = False) -> None:
@@ -137,8 +134,7 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
-        for worker in (APILogWorker, EventsWorker):
-            worker.drain_all(timeout=_PATIENCE_SECONDS)
+        deliver()
         runs.removeHandler(ours)
         root.handlers[:] = before
 

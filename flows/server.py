@@ -72,14 +72,15 @@ def _delivered() -> Iterator[None]:
 
     And at the start, since workers keep the server with which they began, whatever is configured later.
     """
-    _deliver()
+    deliver()
     try:
         yield
     finally:
-        _deliver()
+        deliver()
 
 
-def _deliver() -> None:
+def deliver() -> None:
+    """Send what Prefect's workers of this process hold of logs and events, and end them."""
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=_PATIENCE_SECONDS)
 

@@ -195,6 +195,7 @@ def _run(
     with _environment(environment) as withdraw:
 
         def hear(event: Any) -> None:
+            """Take the variables back, which dbt has copied by now, before anyone is told."""
             withdraw()
             on_event(event)
 
@@ -223,6 +224,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[Callable[[], None]]:
     before = {name: os.environ.get(name) for name in variables}
 
     def withdraw() -> None:
+        """Leave the variables as they were before."""
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

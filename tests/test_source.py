@@ -517,7 +517,7 @@ def test_a_lock_is_waited_for_no_longer_than_said(shop: Shop) -> None:
 USER = """
 import sys
 from pathlib import Path
-from tasks.source import ddl, embedded
+from tasks.source import embedded
 print(embedded.start(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

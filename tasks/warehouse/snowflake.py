@@ -261,7 +261,7 @@ def _add_missing(cursor: Cursor, table: str, there: Mapping[str, str], columns: 
 def _explained(lake: Lake, manifest: Manifest) -> Iterator[None]:
     """After what Snowflake or the connector refused, look for a part that is missing or damaged, and say so instead.
 
-    Not before the load: two requests for each of its parts were a tenth of its time.
+    Not before the load, which would ask the lake twice for each of its parts.
     """
     try:
         yield

@@ -1,6 +1,6 @@
 {#
     dbt's own question, with the parents cut to those that are asked for before it is answered: in a daily build the
-    engine skips the rest, where dbt's own looks at every key of the parent, 20 ms each on 20 times the history. A
+    engine skips the rest, where dbt's own looks at every key of the parent, up to 20 ms on 20 times the history. A
     parent whose `until` is never before the `at` of a child is skipped by that, too.
 #}
 {% test relationships(model, column_name, to, field, at=none, until=none) %}
