@@ -60,6 +60,7 @@ _QUEUES = {
     "default": _Queue(1, None, "Daily runs, builds and repairs."),
     "low": _Queue(10, 1, "Historical loads, one at a time and after everything else that is due."),
 }
+_RUNNING = "prefect.flow-run.Running"
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
 _POSTPONED = {f"prefect.flow-run.{state}" for state in ("Scheduled", "AwaitingConcurrencySlot")}
@@ -213,11 +214,14 @@ def create_automations(
 
 
 def _crash_silent_runs(stack: str, seconds: int) -> AutomationCore:
-    """A run whose worker died stays Running for ever, and holds its deployment's only slot: nobody else ends it."""
+    """A run whose worker died stays Running for ever, and holds its deployment's only slot: nobody else ends it.
+
+    It may die before its first sign of life is on its way; that it runs, the server knows by itself.
+    """
     return AutomationCore(
         name=f"ecommerce {stack}: end runs that fell silent",
         description="A run that neither ends nor says that it lives has lost its worker.",
-        trigger=_absence(stack, {_HEARTBEAT}, {_HEARTBEAT, *_ENDED}, seconds),
+        trigger=_absence(stack, {_RUNNING, _HEARTBEAT}, {_HEARTBEAT, *_ENDED}, seconds),
         actions=[_crash(f"It said nothing for {seconds} s: its worker or machine is gone.")],
     )
 

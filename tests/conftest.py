@@ -12,6 +12,7 @@ from typing import IO, Any, TypeAlias
 
 import pytest
 from hypothesis import settings
+from prefect import tags
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.stack import Stack
@@ -155,9 +156,9 @@ def copied(loaded: Path) -> Callable[[Path], Stack]:
 
 @pytest.fixture(scope="session")
 def marts(copied: Callable[[Path], Stack], prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """The history of `loaded` with its marts built by the flow; tests leave raw and marts as they are."""
+    """The history of `loaded` with marts, built by a run tagged `marts`; tests leave raw and marts as they are."""
     stack = copied(tmp_path_factory.mktemp("marts") / "home")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tags("marts"):
         patch.setenv("ECOMMERCE_HOME", stack.workspace)
         patch.setenv("PREFECT_API_URL", prefect_url)
         report = transform()

@@ -14,7 +14,7 @@ import pytest
 from prefect import tags
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
-from prefect.states import AwaitingConcurrencySlot, Crashed, Pending, Scheduled, State
+from prefect.states import AwaitingConcurrencySlot, Crashed, Pending, Running, Scheduled, State
 
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
@@ -137,12 +137,12 @@ def pool_of_processes() -> Iterator[None]:
 
 
 @contextmanager
-def told_by(address: str) -> Iterator[None]:
-    """Have the automations of `local` tell a block that posts to an address, those that wait as soon as Prefect can."""
+def told_by(address: str, **seconds: int) -> Iterator[None]:
+    """Have the automations of `local`, which wait for those seconds, tell a block that posts to an address."""
     told = {"subject": "{{subject}}", "body": "{{body}}"}
     CustomWebhookNotificationBlock(name="ops", url=address, json_data=told).save("ops", overwrite=True, _sync=True)
     with get_client(sync_client=True) as client:
-        create_automations(client, "local", "custom-webhook/ops", start=SHORTEST_SILENCE, late=SHORTEST_SILENCE)
+        create_automations(client, "local", "custom-webhook/ops", **seconds)
         yield
         for automation in client.read_automations():
             client.delete_automation(automation.id)
@@ -159,7 +159,13 @@ def test_block_of_the_user_is_told_of_a_failed_run(shop: Stack) -> None:
 
 
 def test_block_of_the_user_is_told_of_runs_that_nobody_works_on(home: Path) -> None:
-    with webhook() as (address, posted), told_by(address), pool_of_processes(), get_client(sync_client=True) as client:
+    waits = dict.fromkeys(("silence", "start", "late"), SHORTEST_SILENCE)
+    with (
+        webhook() as (address, posted),
+        told_by(address, **waits),
+        pool_of_processes(),
+        get_client(sync_client=True) as client,
+    ):
 
         def begun(name: str, state: State[Any], stack: str = "local", queue: str = "default") -> str:
             """A run of a stack in that state; its id."""
@@ -177,11 +183,13 @@ def test_block_of_the_user_is_told_of_runs_that_nobody_works_on(home: Path) -> N
             "gone": begun("gone", Crashed()),
             "late": begun("late", Scheduled(scheduled_time=DUE)),
             "lost": begun("lost", Pending()),
+            "dead": begun("dead", Running()),
         }
         told = [posted.get(timeout=PATIENCE_SECONDS) for _ in runs]
         assert client.read_flow_run(runs["lost"]).state.message.startswith("It gave no sign of life for 10 s")
+        assert client.read_flow_run(runs["dead"]).state.message.startswith("It said nothing for 10 s")
     assert {one["subject"] for one in told} == {
-        f"daily-increment: {run}" for run in ("gone crashed", "late late", "lost crashed")
+        f"daily-increment: {run}" for run in ("gone crashed", "late late", "lost crashed", "dead crashed")
     }
     assert all(runs[one["subject"].split()[1]] in one["body"] for one in told)
     assert posted.empty()

@@ -47,9 +47,10 @@ def charts(sales: Sales) -> dict[str, Chart]:
     return {chart.name: chart for chart in draw_charts(sales)}
 
 
-def artifacts(key: str) -> list[dict[str, Any]]:
-    """The artifacts of that key, newest first."""
-    question = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC"}
+def artifacts(key: str, *tags: str) -> list[dict[str, Any]]:
+    """The artifacts of that key that flow runs with these tags made, newest first."""
+    runs = {"flow_runs": {"tags": {"all_": tags}}} if tags else {}
+    question = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC", **runs}
     with get_client(sync_client=True) as client:
         found: list[dict[str, Any]] = client.request("POST", "/artifacts/filter", json=question).json()
     return found
@@ -129,7 +130,8 @@ def test_shop_without_a_sale_has_a_page() -> None:
 
 
 def test_dashboard_gets_the_charts_as_images(marts: Stack, charts: dict[str, Chart], prefect_url: str) -> None:
-    found = next(one for one in artifacts("shop-report") if one["description"] == f"local before {AS_OF}")
+    (found,) = artifacts("shop-report", "marts")
+    assert found["description"] == f"local before {AS_OF}"
     assert found["type"] == "markdown"
     images = re.findall(r"!\[[^\]]+\]\(data:image/svg\+xml;base64,([^)]+)\)", found["data"])
     assert [b64decode(image).decode() for image in images] == [chart.svg for chart in charts.values()]
@@ -137,7 +139,8 @@ def test_dashboard_gets_the_charts_as_images(marts: Stack, charts: dict[str, Cha
 
 
 def test_build_report_lists_models_with_rows(marts: Stack, prefect_url: str) -> None:
-    report = next(one for one in artifacts("dbt-report") if one["description"] == f"local: dbt as of {AS_OF}")["data"]
+    (build,) = artifacts("dbt-report", "marts")
+    report = build["data"]
     ((rows,),) = sql(marts, "select count(*) from marts.fct_order_details")
     assert re.search(rf"\| fct_order_details \| success \| [\d.]+ \| {rows:,} \|", report)
     assert "Look here first" not in report
@@ -189,17 +192,19 @@ def test_failed_run_is_reported_with_its_reason(shop: Stack) -> None:
 
 
 def test_long_work_shows_its_progress(marts: Stack, prefect_url: str) -> None:
-    shown = {one["description"]: one["data"] for one in artifacts("progress")}
-    assert shown["local through 2024-12-31"] == 100  # the historical load
-    assert shown[f"local as of {AS_OF}"] == 100  # the first build
+    (build,) = artifacts("progress", "marts")
+    assert (build["description"], build["data"]) == (f"local as of {AS_OF}", 100)
+    assert {one["description"]: one["data"] for one in artifacts("progress")}["local through 2024-12-31"] == 100
 
 
 def test_documentation_is_linked_from_the_first_build_on(marts: Stack, prefect_url: str) -> None:
     page = f"{LOCAL_PAGES}/{paths.DOCS_PAGE}"
-    report = [one for one in artifacts("dbt-report") if one["description"] == f"local: dbt as of {AS_OF}"][-1]
-    assert f"Documentation: [{page}]({page})" in report["data"]
-    assert any(f"]({page})" in one["data"] for one in artifacts("dbt-docs"))
-    shop = [one for one in artifacts("shop-report") if one["description"] == f"local before {AS_OF}"][-1]
+    (build,) = artifacts("dbt-report", "marts")
+    assert build["description"] == f"local: dbt as of {AS_OF}"
+    assert f"Documentation: [{page}]({page})" in build["data"]
+    (documentation,) = artifacts("dbt-docs", "marts")
+    assert f"]({page})" in documentation["data"]
+    (shop,) = artifacts("shop-report", "marts")
     assert f"[{page}]({page})" in shop["data"]
 
 
