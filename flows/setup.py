@@ -38,7 +38,7 @@ SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 """How long a run may say nothing before it counts as crashed: one heartbeat may be late, another lost."""
 
 START_SECONDS = 600
-"""How long a run may take from its worker's hands to its first sign of life: a machine may have to pull the image."""
+"""How long a run may take from its worker's hands to its start: a machine may have to pull the image."""
 
 LATE_SECONDS = 600
 """How long a run may be late before someone is told: a worker that is busy or restarting takes it by then."""
@@ -227,12 +227,12 @@ def _crash_silent_runs(stack: str, seconds: int) -> AutomationCore:
 
 
 def _crash_runs_that_never_start(stack: str, seconds: int) -> AutomationCore:
-    """A run that dies before its first sign of life stays Pending for ever: its silence would not be noticed."""
+    """A run that dies before it runs stays Pending for ever: its silence would not be noticed."""
     return AutomationCore(
         name=f"ecommerce {stack}: end runs that never start",
-        description="A run that a worker took and that never says that it lives was lost on its way.",
-        trigger=_absence(stack, {"prefect.flow-run.Pending"}, {_HEARTBEAT, *_POSTPONED, *_ENDED}, seconds),
-        actions=[_crash(f"It gave no sign of life for {seconds} s: the worker's log says why it did not start.")],
+        description="A run that a worker took and that never runs was lost on its way.",
+        trigger=_absence(stack, {"prefect.flow-run.Pending"}, {_RUNNING, *_POSTPONED, *_ENDED}, seconds),
+        actions=[_crash(f"It did not start within {seconds} s: the worker's log says why.")],
     )
 
 

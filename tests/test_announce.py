@@ -186,7 +186,7 @@ def test_block_of_the_user_is_told_of_runs_that_nobody_works_on(home: Path) -> N
             "dead": begun("dead", Running()),
         }
         told = [posted.get(timeout=PATIENCE_SECONDS) for _ in runs]
-        assert client.read_flow_run(runs["lost"]).state.message.startswith("It gave no sign of life for 10 s")
+        assert client.read_flow_run(runs["lost"]).state.message.startswith("It did not start within 10 s")
         assert client.read_flow_run(runs["dead"]).state.message.startswith("It said nothing for 10 s")
     assert {one["subject"] for one in told} == {
         f"daily-increment: {run}" for run in ("gone crashed", "late late", "lost crashed", "dead crashed")
