@@ -26,7 +26,7 @@ SECONDS_AT_1 = 8.0
 SAME_READS, SAME_COST = 2.0, 10.0
 BATCHES_PER_COPY = 30
 THROUGH = date(2025, 1, 31)
-FOLDERS = ("landing", "extracted", "history")
+FOLDERS = ("landing", "extracted", "commits", "history")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from blocks.stack import Stack
 from tasks.errors import HistoryError
-from tasks.lake import meta, parts, paths
+from tasks.lake import commits, meta, parts, paths
 from tasks.lake.arrow import Values
 from tasks.lake.arrow import compute as pc
 from tasks.lake.checks import CURSOR, VERSION, check_columns
@@ -134,6 +134,7 @@ def _commit(lake: Lake, original: Manifest, records: pa.Table, days: Window) -> 
         parts=tuple(written),
         sources=(),
     )
+    commits.write(lake, manifest, (), midnight(days.end))
     if not commit(lake, manifest):
         raise HistoryError(f"{folder} is there already: pad a history only once.")
     return manifest

@@ -1,9 +1,11 @@
 """Load committed revisions into the warehouse's raw layer."""
 
+from datetime import UTC, datetime
+
 from prefect import get_run_logger, task
 
 from blocks.stack import Stack
-from tasks.lake.manifests import read_manifest, revisions
+from tasks.lake import commits
 from tasks.lineage import tell_loaded
 from tasks.plan import Run
 from tasks.retry import RETRY
@@ -14,7 +16,7 @@ from tasks.timing import Work, timed
 @task(task_run_name="load {table} {run.day}", **RETRY)
 @timed
 def load(run: Run, table: str) -> Work:
-    """Load every committed revision of `table` that the warehouse's ledger lacks, oldest first.
+    """Load every committed revision of `table` that the warehouse's ledger lacks, in the order of the commits.
 
     A warehouse that was down, restored or dropped catches up here from the history alone.
     """
@@ -22,9 +24,7 @@ def load(run: Run, table: str) -> Work:
     lake = stack.open_lake()
     with stack.open_warehouse() as warehouse:
         warehouse.prepare([TABLES[table]])
-        missing = sorted(set(revisions(lake, table)) - set(warehouse.ledger(table)))
-        for batch, revision in missing:
-            manifest = read_manifest(lake, table, batch, revision)
+        for manifest in commits.lacking(lake, table, warehouse.ledger(table), datetime.now(UTC)):
             warehouse.load(lake, TABLES[table], manifest, run.id, run.started)
         # Of the ledger, since an attempt that failed after its first revision has loaded that one all the same.
         rows = warehouse.loaded_by(run.id, table)

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 
 from tasks.errors import HistoryError, LakeError, TransientError, is_transient
-from tasks.lake import manifests, meta, parts, paths
+from tasks.lake import commits, manifests, meta, parts, paths
 from tasks.lake.feeds import landed, write_feed
 from tasks.lake.history import append_batch, extract_feed, extract_rows
-from tasks.lake.manifests import Manifest, Part, committed, newest_batch_before
+from tasks.lake.manifests import Manifest, Part, committed, newest_batch_before, revisions
 from tasks.lake.parts import Span
 from tasks.lake.s3 import S3Lake
 from tasks.lake.s3_calls import S3Access
@@ -32,7 +32,8 @@ from tests.s3_server import KEY, SECRET, Asked, S3Server, served
 
 DAY = date(2025, 1, 31)
 ONE_DAY = timedelta(1)
-ORDERS, EVENTS = TABLES["orders"], TABLES["interactions"]
+ORDERS, EVENTS, CATEGORIES = TABLES["orders"], TABLES["interactions"], TABLES["categories"]
+PADDED = ("orders", "interactions", "categories")
 LARGE = random.Random(1).randbytes(5 * PART_BYTES // 2)  # two parts and a half, no two places alike
 
 
@@ -231,8 +232,13 @@ def events(days: int, per_day: int) -> pa.Table:
     return pa.table(columns, pa.schema([EVENTS.history_schema.field(name) for name in columns]))
 
 
+def categories(number: int) -> pa.Table:
+    columns = {"category_id": range(number), "updated_at": [datetime.combine(DAY, datetime.min.time())] * number}
+    return pa.table(columns, pa.schema([CATEGORIES.history_schema.field(name) for name in columns]))
+
+
 def take_day(lake: Lake, day: date) -> None:
-    """What a run takes of two tables on a day: a feed with a bad record, and rows of a database."""
+    """What a run takes of three tables on a day: a feed with a bad record, and rows of a database."""
     feed = [
         {"order_id": n, "status": "Shipped", "updated_at": f"{day - n % 9 * ONE_DAY}T10:00:00Z"} for n in range(500)
     ]
@@ -245,6 +251,8 @@ def take_day(lake: Lake, day: date) -> None:
     chunk = Chunk("interactions", window)
     rows = extract_rows(lake, EVENTS, chunk, events(9, 99), day, day, "run")
     append_batch(lake, EVENTS, day, window, [rows], 0.01, None, "run")
+    rows = extract_rows(lake, CATEGORIES, Chunk("categories", window), categories(5), day, day, "run")
+    append_batch(lake, CATEGORIES, day, window, [rows], 0.01, None, "run")
 
 
 def test_a_bucket_gets_the_bytes_that_a_folder_gets(s3_lake: S3Lake, tmp_path: Path) -> None:
@@ -261,7 +269,7 @@ def test_a_bucket_gets_the_bytes_that_a_folder_gets(s3_lake: S3Lake, tmp_path: P
                 found[path] = json.dumps(json.loads(found[path]) | {"sources": None}).encode()
         contents.append(found)
     assert contents[0] == contents[1]
-    assert sum("part-" in path for path in contents[0]) == 4
+    assert sum("part-" in path for path in contents[0]) == 5
     assert sum("quarantine" in path for path in contents[0]) == 3
 
 
@@ -277,12 +285,15 @@ def test_a_feed_is_written_alike(s3_lake: S3Lake, tmp_path: Path) -> None:
 
 
 def pad(lake: S3Lake, batches: int) -> S3Lake:
-    """A committed batch of two tables and a feed for each of so many days before DAY."""
+    """A committed batch of three tables, a day before the next one, and a feed for each of so many days before DAY."""
+    now = datetime.now(UTC)
 
     def day_before(n: int) -> None:
         day = DAY - (n + 1) * ONE_DAY
-        for table in ("orders", "interactions"):
-            manifests.commit(lake, a_manifest(table, day))
+        for table in PADDED:
+            manifest = a_manifest(table, day)
+            commits.write(lake, manifest, (), now - (n + 1) * ONE_DAY)
+            manifests.commit(lake, manifest)
         lake.write(f"{paths.landing('orders', day)}/feed.json", b"[]")
 
     with ThreadPoolExecutor(4) as pool:
@@ -305,12 +316,16 @@ def listings(asked: list[Asked]) -> tuple[int, int]:
 def test_a_day_lists_no_more_after_600_days_than_after_60(s3: S3Server, padded: dict[int, S3Lake]) -> None:
     costs = {}
     for batches, lake in padded.items():
+        loaded = {table: set(revisions(lake, table)) for table in PADDED}
         s3.asked()
         take_day(lake, DAY)
+        for table in PADDED:
+            (new,) = commits.lacking(lake, table, loaded[table], datetime.now(UTC))
+            assert new.batch == DAY
         costs[batches] = listings(s3.asked())
     assert costs[60] == costs[600]
     requests, keys = costs[600]
-    assert requests <= 25
+    assert requests <= 35
     assert keys <= 400  # 30 days of a table, listed a few times
 
 

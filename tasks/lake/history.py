@@ -3,20 +3,21 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.errors import FeedError, TransientError
-from tasks.lake import parts, paths
+from tasks.lake import commits, parts, paths
 from tasks.lake.arrow import compute as pc
 from tasks.lake.checks import CURSOR, FILE, OWN_COLUMNS, POSITION, VERSION, Bad, Checked, check_rows
+from tasks.lake.commits import Note
 from tasks.lake.comparison import lacking, newest_undated, one_per_cursor
 from tasks.lake.feeds import read_feed
 from tasks.lake.json_records import json_text
-from tasks.lake.manifests import Manifest, Part, commit, committed, holding, revisions
+from tasks.lake.manifests import Manifest, Part, commit, committed, revisions
 from tasks.lake.parts import Span
 from tasks.lake.quarantine import Quarantine
 from tasks.lake.store import Lake, Stored
@@ -143,21 +144,21 @@ def append_batch(
     the records (and more than 10) are bad, and TransientError if another run committed meanwhile, so that the task
     tries again and compares anew.
 
-    Runs of one batch exclude each other by the name of the revision. Runs of two batches do not: if both commit the
-    same table in the same moment, a version that both took is in the history twice. No current record shows that.
+    Runs of one batch exclude each other by the name of the revision, runs of two batches by their notes in the log of
+    commits: whoever sees that another is about to commit the same table tries again.
     """
     taken = _Taken(lake, table, batch, run, sorted(extracted, key=lambda source: source.name))
-    since = taken.since()
-    before = revisions(lake, table.name, since)
-    earlier = (holding if table.whole else committed)(lake, table.name, since)
+    before = [number for day, number in revisions(lake, table.name, batch) if day == batch]
+    seen = commits.recent(lake, table.name, datetime.now(UTC))
+    earlier = taken.earlier()
     written, known, contradicting = _write_new(taken, earlier)
     read, rows = sum(source.read for source in extracted), sum(part.rows for part in written)
     quarantined = contradicting + sum(source.bad for source in extracted)
     _refuse_bad(taken, quarantined, read, max_bad)
-    number = 1 + max((revision for day, revision in before if day == batch), default=0)
+    number = 1 + max(before, default=0)
     done = Appended(table.name, batch, number, read, rows, known, quarantined, taken.warnings())
     if rows or number == 1 or (quarantined and taken.unnamed(earlier)):
-        _commit(lake, taken.manifest(done, window, written, shop), before, since)
+        _commit(taken, taken.manifest(done, window, written, shop), seen, earlier)
     else:
         done = replace(done, revision=None)
     taken.forget()
@@ -233,10 +234,16 @@ class _Taken:
         holds no cursor after the midnight that begins B + 2 days.
         """
         firsts = [part.first for source in self.sources for part in source.parts if part.first is not None]
-        if self.undated:
+        if self.undated or self.table.whole:
             return None
         earliest = min(firsts).date() if firsts else self.batch
         return min(self.batch, date.fromordinal(max(1, earliest.toordinal() - _LAG.days)))
+
+    def earlier(self) -> list[Manifest]:
+        """What to compare with: every batch that can hold one of the versions."""
+        if self.table.whole:
+            return commits.holding(self.lake, self.table.name, datetime.now(UTC))
+        return committed(self.lake, self.table.name, self.since())
 
     def lacking(self, piece: _Piece, records: pa.Table, manifests: Sequence[Manifest]) -> tuple[pa.Table, int]:
         """What the history lacks of `records`, and how many it has; of it only keys, cursors and versions are read."""
@@ -336,10 +343,12 @@ def _refuse_bad(taken: _Taken, bad: int, read: int, max_bad: float) -> None:
         )
 
 
-def _commit(lake: Lake, manifest: Manifest, before: Sequence[tuple[date, int]], since: date | None) -> None:
-    """Commit, unless the history is no longer the one that was compared with."""
-    if list(before) != revisions(lake, manifest.table, since) or not commit(lake, manifest):
-        raise TransientError(f"Another run committed a batch of {manifest.table} while {manifest.batch} was compared.")
+def _commit(taken: _Taken, manifest: Manifest, seen: Sequence[Note], earlier: Sequence[Manifest]) -> None:
+    """Commit, unless the history may no longer be the one that was compared with."""
+    lake, table, compared = taken.lake, manifest.table, {(one.batch, one.revision) for one in earlier}
+    note = commits.write(lake, manifest, compared if taken.table.whole else (), datetime.now(UTC))
+    if commits.is_overtaken(lake, table, note, seen, compared, taken.since()) or not commit(lake, manifest):
+        raise TransientError(f"Another run committed a batch of {table} while {manifest.batch} was compared.")
 
 
 def _read(

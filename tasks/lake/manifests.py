@@ -76,10 +76,20 @@ def commit(lake: Lake, manifest: Manifest) -> bool:
 
 def read_manifest(lake: Lake, table: str, batch: date, revision: int) -> Manifest:
     """The manifest of a committed revision; raises HistoryError if it is missing or unreadable."""
+    found = find_manifest(lake, table, batch, revision)
+    if found is None:
+        raise HistoryError(f"{paths.manifest(table, batch, revision)} is missing: restore that file from a backup.")
+    return found
+
+
+def find_manifest(lake: Lake, table: str, batch: date, revision: int) -> Manifest | None:
+    """The manifest of a revision, None if it is not committed; raises HistoryError if it is unreadable."""
     path = paths.manifest(table, batch, revision)
     try:
         return from_json(lake.read(path))
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
         raise HistoryError(f"{path} cannot be read ({error}): restore that file from a backup.") from error
 
 
@@ -88,13 +98,9 @@ def committed(lake: Lake, table: str, since: date | None = None) -> list[Manifes
     return [read_manifest(lake, table, batch, revision) for batch, revision in revisions(lake, table, since)]
 
 
-def holding(lake: Lake, table: str, since: date | None = None) -> list[Manifest]:
-    """The manifests of the batches that have any part, for a reference table.
-
-    Such a table is taken whole each day and so compared with all of its batches: one a day, of which very few have
-    rows. The others are told by their names alone.
-    """
-    files = _files(lake, table, since)
+def holding(lake: Lake, table: str) -> list[Manifest]:
+    """The manifests of the batches that have any part, told by the names of all files of the table."""
+    files = _files(lake, table, None)
     batches = {match[1] for path in files if (match := _PART.fullmatch(path))}
     found = sorted(_revision(match) for path in files if (match := _MANIFEST.fullmatch(path)) and match[1] in batches)
     return [read_manifest(lake, table, batch, revision) for batch, revision in found]

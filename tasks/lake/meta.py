@@ -72,7 +72,7 @@ def begin_reset(lake: Lake) -> None:
 
 def finish_reset(lake: Lake) -> None:
     """Empty the lake, and say last that it is no longer being reset."""
-    for folder in (*paths.FOLDERS, paths.DOCS, paths.LAKE, paths.RESETTING):
+    for folder in (*paths.FOLDERS, paths.COMMITS, paths.DOCS, paths.LAKE, paths.RESETTING):
         lake.delete(folder)
 
 

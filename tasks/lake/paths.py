@@ -7,6 +7,7 @@ LAKE = "_lake.json"
 RESETTING = "_resetting"
 EXTRACTED = "extracted"
 FOLDERS = ("landing", EXTRACTED, "history", "quarantine", "reports")
+COMMITS = "commits"
 DOCS = "docs"
 DOCS_PAGE = f"{DOCS}/index.html"
 PAGES = (DOCS, "reports", "quarantine")
