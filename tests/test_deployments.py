@@ -17,7 +17,7 @@ from prefect.utilities.importtools import import_object
 
 from blocks.stack import Stack
 from flows.daily_increment import daily_increment
-from flows.setup import RUNS_AT_ONCE, create_automations, create_pool, setup
+from flows.setup import HEARTBEAT_SECONDS, RUNS_AT_ONCE, create_automations, create_pool, setup
 from flows.ui import worker_of
 from tasks.announce import COMPLETED
 from tasks.source import embedded
@@ -31,7 +31,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 FLOWS = ("historical-load", "daily-increment", "transform", "requeue")
 DAY = date(2025, 1, 2)
-SHORTEST_SILENCE = 10  # seconds; what Prefect takes for a trigger that waits
+SILENCE = HEARTBEAT_SECONDS + 5
 
 
 class Server:
@@ -297,7 +297,7 @@ def test_a_run_whose_worker_was_killed_is_reported_and_the_next_one_ends_right(
 ) -> None:
     monkeypatch.setenv(SETTING, "strict")
     with get_client(sync_client=True) as client:
-        create_automations(client, "local", None, silence=SHORTEST_SILENCE)
+        create_automations(client, "local", None, silence=SILENCE)
     with turn("local", WAREHOUSE), worker_of("process", server.api) as worker:
         killed = server.start("daily-increment", day=str(DAY))
         until(lambda: committed(stack, DAY) == set(TABLES))  # and then it waits for its turn to load
