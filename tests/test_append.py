@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +31,7 @@ from tasks.lake.store import Lake, LocalLake, Stored
 from tasks.tables import TABLES, Table
 from tasks.window import Chunk, Window
 from tests.s3_server import S3Server
+from tests.waiting import until
 
 DAY = date(2025, 1, 31)
 ONE_DAY = timedelta(1)
@@ -506,7 +507,7 @@ def test_a_lost_race_is_tried_again_and_compares_anew(lake: LocalLake, monkeypat
         return one_per_cursor(key, records)
 
     monkeypatch.setattr(history, "one_per_cursor", overtaken)
-    with pytest.raises(TransientError, match="Another run committed a batch of orders"):
+    with pytest.raises(TransientError, match="Another run may have committed a batch of orders"):
         append(lake, mine)
     done = append(lake, mine)
     assert (done.revision, done.appended, done.known) == (2, 1, 1)
@@ -585,6 +586,42 @@ def test_runs_of_several_days_at_once_append_no_version_twice(shared: Lake, tabl
     assert sum(manifest.rows for manifest in committed(shared, table.name)) == 50
 
 
+def test_a_run_waits_for_another_that_is_about_to_commit(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = (extract(lake, [order(1), order(2)], day, run=str(day)) for day in (DAY, DAY + ONE_DAY))
+    held, waits, go = Event(), Event(), Event()
+    commit, sleep = history.commit, commits.sleep
+
+    def hold(lake: Lake, manifest: Manifest) -> bool:
+        if manifest.batch == DAY:
+            held.set()
+            assert go.wait(60)
+        return commit(lake, manifest)
+
+    def wait(seconds: float) -> None:
+        waits.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(history, "commit", hold)
+    monkeypatch.setattr(commits, "sleep", wait)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(append, lake, mine, run=str(DAY))
+        assert held.wait(60)
+        second = pool.submit(append, lake, theirs, day=DAY + ONE_DAY, run=str(DAY + ONE_DAY))
+        until(lambda: waits.is_set() or second.done())
+        go.set()
+        assert (first.result().appended, second.result().appended, second.result().known) == (2, 0, 2)
+
+
+def test_a_run_that_others_may_take_for_dead_does_not_commit(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = extract(lake, [order(1)])
+    monkeypatch.setattr(commits, "_COMMITS_WITHIN", timedelta(0))
+    with pytest.raises(TransientError, match="Another run may have"):
+        append(lake, mine)
+    assert (revisions(lake, "orders"), commits.read(lake, "orders")) == ([], [])
+    monkeypatch.undo()
+    assert append(lake, mine).appended == 1
+
+
 def test_only_one_of_two_commits_of_a_revision_wins(lake: LocalLake) -> None:
     run(lake, [order(1)])
     manifest = read_manifest(lake, "orders", DAY, 1)
@@ -600,7 +637,10 @@ def test_parts_without_a_manifest_are_not_history(lake: LocalLake, monkeypatch: 
     monkeypatch.undo()
     assert len(lake.files(paths.history("orders", DAY))) == 1
     assert (revisions(lake, "orders"), newest_batch_before(lake, "orders", DAY + ONE_DAY)) == ([], None)
+    monkeypatch.setattr(commits, "_SETTLED_AFTER", timedelta(seconds=1))
+    (note,) = commits.read(lake, "orders")
     assert append(lake, extracted).appended == 1
+    assert datetime.now(UTC) >= note.at + timedelta(seconds=1)  # it might have been about to commit
     assert len(lake.files(paths.history("orders", DAY))) == 2
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from time import sleep
 from typing import TypeAlias
 
 from tasks.lake import manifests, paths
@@ -24,6 +25,11 @@ _SLACK = timedelta(days=2)
 takes hours from one to the other, never days."""
 _LOOKED_BACK = (timedelta(days=32), timedelta(days=400))
 """How much of the log a daily run reads, and one after a year of rest, before all names of the history are listed."""
+_COMMITS_WITHIN = timedelta(seconds=5)
+"""How long after its note a run may still commit: it asks for rivals meanwhile, which takes no second."""
+_SETTLED_AFTER = timedelta(seconds=15)
+"""How long others wait for the manifest of a note, before they take its run for dead."""
+_POLLED_EVERY = 0.2
 _NOTE = re.compile(r".*/(\d{4}-\d\d-\d\d)/(\d{12})-(\d{4}-\d\d-\d\d)-(\d+)-(\d+)\.json")
 
 
@@ -59,6 +65,27 @@ def read(lake: Lake, table: str, since: date = date.min) -> list[Note]:
 def recent(lake: Lake, table: str, now: datetime) -> list[Note]:
     """The notes of the runs that may be at work with the same table."""
     return read(lake, table, now.date() - _SLACK)
+
+
+def settled(lake: Lake, table: str) -> list[Note]:
+    """The `recent` notes, once no run that wrote one is about to bring rows: it has committed, or had its time."""
+    while True:
+        now = datetime.now(UTC)
+        notes = recent(lake, table, now)
+        fresh = [note for note in notes if note.rows and note.at > now - _SETTLED_AFTER]
+        if all(_is_committed(lake, table, note) for note in fresh):
+            return notes
+        sleep(_POLLED_EVERY)
+
+
+def is_late(note: Note) -> bool:
+    """Whether others may soon take the run that wrote this note for dead."""
+    return datetime.now(UTC) > note.at + _COMMITS_WITHIN
+
+
+def withdraw(lake: Lake, table: str, note: Note) -> None:
+    """Take back the note of a revision that was never tried to commit: nobody needs to wait for its manifest."""
+    lake.delete(_path(table, note))
 
 
 def lacking(lake: Lake, table: str, ledger: Collection[Revision], now: datetime) -> Iterator[Manifest]:
@@ -105,11 +132,15 @@ def is_overtaken(
 ) -> bool:
     """Whether another run has brought rows, or is about to, to batches from `since` on, without being compared with.
 
-    `seen` are the `recent` notes of before the comparison. Two runs that both note before they ask cannot both hear no.
+    `seen` are the `settled` notes of before the comparison. Two runs that note before they ask cannot both hear no.
     """
     rivals = [note for note in recent(lake, table, mine.at) if note.rows and note.revision not in compared]
     rivals = [note for note in rivals if note != mine and (since is None or note.batch >= since)]
-    return any(note not in seen or manifests.find_manifest(lake, table, *note.revision) for note in rivals)
+    return any(note not in seen or _is_committed(lake, table, note) for note in rivals)
+
+
+def _is_committed(lake: Lake, table: str, note: Note) -> bool:
+    return lake.exists(paths.manifest(table, *note.revision))
 
 
 def _committed(lake: Lake, table: str, revisions: Iterable[Revision]) -> Iterator[Manifest]:

@@ -148,8 +148,8 @@ def append_batch(
     commits: whoever sees that another is about to commit the same table tries again.
     """
     taken = _Taken(lake, table, batch, run, sorted(extracted, key=lambda source: source.name))
+    seen = commits.settled(lake, table.name)
     before = [number for day, number in revisions(lake, table.name, batch) if day == batch]
-    seen = commits.recent(lake, table.name, datetime.now(UTC))
     earlier = taken.earlier()
     written, known, contradicting = _write_new(taken, earlier)
     read, rows = sum(source.read for source in extracted), sum(part.rows for part in written)
@@ -347,8 +347,11 @@ def _commit(taken: _Taken, manifest: Manifest, seen: Sequence[Note], earlier: Se
     """Commit, unless the history may no longer be the one that was compared with."""
     lake, table, compared = taken.lake, manifest.table, {(one.batch, one.revision) for one in earlier}
     note = commits.write(lake, manifest, compared if taken.table.whole else (), datetime.now(UTC))
-    if commits.is_overtaken(lake, table, note, seen, compared, taken.since()) or not commit(lake, manifest):
-        raise TransientError(f"Another run committed a batch of {table} while {manifest.batch} was compared.")
+    if commits.is_overtaken(lake, table, note, seen, compared, taken.since()) or commits.is_late(note):
+        commits.withdraw(lake, table, note)
+    elif commit(lake, manifest):
+        return
+    raise TransientError(f"Another run may have committed a batch of {table} while {manifest.batch} was compared.")
 
 
 def _read(
