@@ -69,13 +69,15 @@ def recent(lake: Lake, table: str, now: datetime) -> list[Note]:
 
 def settled(lake: Lake, table: str) -> list[Note]:
     """The `recent` notes, once no run that wrote one is about to bring rows: it has committed, or had its time."""
+    now = datetime.now(UTC)
+    give_up = now + _SETTLED_AFTER  # though a clock that is ahead has written the note
     while True:
-        now = datetime.now(UTC)
         notes = recent(lake, table, now)
         fresh = [note for note in notes if note.rows and note.at > now - _SETTLED_AFTER]
-        if all(_is_committed(lake, table, note) for note in fresh):
+        if now > give_up or all(_is_committed(lake, table, note) for note in fresh):
             return notes
         sleep(_POLLED_EVERY)
+        now = datetime.now(UTC)
 
 
 def is_late(note: Note) -> bool:
