@@ -325,8 +325,8 @@ def test_a_day_lists_no_more_after_600_days_than_after_60(s3: S3Server, padded: 
         costs[batches] = listings(s3.asked())
     assert costs[60] == costs[600]
     requests, keys = costs[600]
-    assert requests <= 35
-    assert keys <= 400  # 30 days of a table, listed a few times
+    assert requests <= 10 * len(PADDED)
+    assert keys <= 300  # 30 days of a table, listed a few times
 
 
 def test_the_newest_batch_is_found_however_long_ago(lake: Lake) -> None:
