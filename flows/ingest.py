@@ -7,6 +7,7 @@ from prefect import allow_failure
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner
 
+from blocks.stack import Stack
 from flows.runner import own_process
 from tasks.append import append
 from tasks.balance import IngestReport
@@ -45,7 +46,7 @@ def ingest(run: Run) -> IngestReport:
         }
         _finish(extracted, progress, EXTRACTED)
     appended = {table: [append.submit(run, table, extracted[table], wait_for=found[table])] for table in run.windows}
-    with turn(run.stack, WAREHOUSE), own_process() as runner:
+    with turn(run.stack, WAREHOUSE), Stack.named(run.stack).one_warehouse(), own_process() as runner:
         loaded = {table: _load(runner, run, table, appended.get(table, ())) for table in TABLES}
         _finish(loaded, progress, LOADED)
         failures = _failures([generated, found, extracted, appended, loaded])

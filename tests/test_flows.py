@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from blocks.stack import Stack
@@ -14,6 +15,7 @@ from flows.historical_load import historical_load
 from tasks.source import embedded
 from tasks.status import audit_stack
 from tasks.tables import TABLES, Table
+from tasks.warehouse import duckdb
 
 START, END = date(2024, 12, 1), date(2025, 2, 18)
 SCALE = 0.03
@@ -79,3 +81,20 @@ def test_increments_equal_one_history(home: Path, undisturbed: Records, through:
         assert found[table] == undisturbed[table], table
     assert min(len(records) for records in undisturbed.values()) >= 5
     assert differences(home) == []
+
+
+def test_a_run_opens_its_warehouse_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history_through(END - timedelta(days=1))
+    path, connect, was_open = home / "warehouse.duckdb", duckdb._connect, list[bool]()
+
+    def connected(asked: Path) -> Any:
+        was_open.append(str(asked) in {file.path for file in psutil.Process().open_files()})
+        return connect(asked)
+
+    monkeypatch.setattr(duckdb, "_connect", connected)
+    daily_increment(END)
+    assert len(was_open) > len(TABLES)
+    assert not was_open[0]
+    assert all(was_open[1:])
+    duckdb.DuckDBWarehouse(path).close()
+    assert not was_open[-1]  # it was closed in the end

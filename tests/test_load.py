@@ -277,6 +277,28 @@ def test_two_processes_load_once(lake: LocalLake, tmp_path: Path) -> None:
         assert warehouse.totals("order_items", None) == {(DAY, 1): (20_000, manifest.digest)}
 
 
+def row_groups(path: Path) -> int:
+    """The row groups of order_items in a file, looked at without changing it."""
+    with duckdb.connect(path, read_only=True) as connection:
+        ((number,),) = connection.execute(
+            "select count(distinct row_group_id) from pragma_storage_info('raw.order_items')"
+        ).fetchall()
+    return int(number)
+
+
+def test_a_build_merges_what_loads_keep_apart(lake: LocalLake, tmp_path: Path) -> None:
+    path = tmp_path / "w" / "warehouse.duckdb"
+    days = [DAY + timedelta(n) for n in range(3)]
+    for day in days:
+        with DuckDBWarehouse(path) as warehouse:
+            warehouse.prepare([ITEMS])
+            assert warehouse.load(lake, ITEMS, commit(lake, keys(0, 2_000), batch=day), "run", AT)
+    assert row_groups(path) == len(days)
+    with duckdb.connect(path) as dbt:
+        dbt.execute("create table built as select * from raw.order_items limit 1")
+    assert row_groups(path) == 1
+
+
 # All or nothing
 
 
