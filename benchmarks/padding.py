@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from blocks.stack import Stack
@@ -38,24 +36,17 @@ def pad(stack: Stack, copies: int, batches: int, loaded_at: datetime) -> int:
     loaded = _loaded_days(lake)
     spare = {table.name: _keys(lake, table) for table in TABLES.values()}
     with stack.open_warehouse() as warehouse:
+        warehouse.query("reset max_vacuum_tasks")  # each build of that time has merged what a load keeps apart
         for table in TABLES.values():
             for manifest in _committed(lake, table, loaded, spare, copies, batches):
                 warehouse.load(lake, table, manifest, "padding", loaded_at)
                 rows += manifest.rows
-    _merge_row_groups(Path(stack.warehouse.path))
     return rows
 
 
 def size(lake: Lake) -> int:
     """Bytes of the history's parts."""
     return sum(stored.size for stored in lake.files("history", recursive=True) if stored.path.endswith(".parquet"))
-
-
-def _merge_row_groups(path: Path) -> None:
-    """Do what the builds of that time would have done: a load leaves it to them (see `DuckDBWarehouse`)."""
-    with duckdb.connect(path) as connection:
-        connection.execute("create schema merged")
-        connection.execute("drop schema merged")  # whatever is written, DuckDB merges when it closes the file
 
 
 def _loaded_days(lake: Lake) -> Window:
