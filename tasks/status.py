@@ -3,11 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from tasks.balance import audit
-from tasks.lake import meta, paths
+from tasks.lake import commits, meta, paths
 from tasks.lake.manifests import committed, revisions
 from tasks.lake.store import Lake
 from tasks.tables import TABLES, Home
@@ -21,7 +21,8 @@ class DayStatus:
     """One table on one day: files landed (None for a table without feeds), and revisions in each place.
 
     `taken_with` is the batch whose window holds the day: its own, or that of a later day which caught it up; None
-    while no run has taken the day. `of_history` marks the last day of the historical load.
+    while no run has taken the day. `of_history` marks the last day of the historical load. `lost` are the revisions that
+    are not loaded and would not be: their rows in the ledger were deleted, long after they were loaded.
     """
 
     table: str
@@ -32,6 +33,7 @@ class DayStatus:
     built: int
     taken_with: date | None
     of_history: bool = False
+    lost: int = 0
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -40,8 +42,14 @@ class DayStatus:
         if self.taken_with is None:
             run = "historical_load again" if self.of_history else "daily_increment for this day or a later one"
             found.append(f"no batch is committed: run {run}")
-        if self.loaded < self.committed:
-            found.append(f"{_number(self.committed - self.loaded)} not loaded: the next run loads what is missing")
+        if self.loaded + self.lost < self.committed:
+            waiting = self.committed - self.loaded - self.lost
+            found.append(f"{_number(waiting)} not loaded: the next run loads what is missing")
+        if self.lost:
+            found.append(
+                f"{_number(self.lost)} not loaded, which runs do not look for: delete all rows of the table in raw and in "
+                "raw._batches, then run daily_increment"
+            )
         if self.built < self.loaded:
             found.append(f"{_number(self.loaded - self.built)} not built: run transform")
         return tuple(found)
@@ -64,7 +72,8 @@ def status(lake: Lake, warehouse: Warehouse, days: int) -> list[DayStatus]:
     info = meta.read(lake)
     if info is None:
         return []
-    batches = {table: _per_day(revisions(lake, table)) for table in TABLES}
+    there = {table: revisions(lake, table) for table in TABLES}
+    batches = {table: _per_day(there[table]) for table in TABLES}
     newest = max([info.through, *(day for counts in batches.values() for day in counts)])
     shown = Window(max(info.through, newest - timedelta(days=days - 1)), newest + timedelta(days=1))
     warehouse.prepare(TABLES.values())
@@ -72,7 +81,10 @@ def status(lake: Lake, warehouse: Warehouse, days: int) -> list[DayStatus]:
     lines = []
     for table in TABLES:
         taken = _taken(lake, table, shown, batches[table])
-        loaded = _per_day(warehouse.ledger(table))
+        ledger = warehouse.ledger(table)
+        loaded = _per_day(ledger)
+        to_load = commits.unloaded(lake, table, ledger, datetime.now(UTC))
+        lost = _per_day(set(there[table]).difference(ledger, to_load))
         waiting = _per_day((r.batch, r.revision) for r in unbuilt if r.table == table)
         lines += [
             DayStatus(
@@ -84,6 +96,7 @@ def status(lake: Lake, warehouse: Warehouse, days: int) -> list[DayStatus]:
                 built=loaded[day] - waiting[day],
                 taken_with=taken.get(day),
                 of_history=day == info.through,
+                lost=lost[day],
             )
             for day in shown
         ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lake import meta
+from tasks.lake import commits, meta
 from tasks.lake.manifests import Manifest, commit
 from tasks.lake.meta import LakeInfo
 from tasks.lake.store import Lake, LocalLake
@@ -103,6 +103,22 @@ def test_what_is_missing_is_said_once_for_all_that_lack_it(lake: Lake, warehouse
         "all tables 2025-01-01: 2 revisions are not built: run transform",
         "orders, reviews 2025-01-02: 1 revision is not loaded: the next run loads what is missing",
     ]
+
+
+def test_what_no_run_would_load_is_told_apart(lake: Lake, warehouse: DuckDBWarehouse) -> None:
+    now = datetime.now(UTC)
+    for day, noted in ((FIRST, now - timedelta(days=60)), (LAST, now)):
+        manifest = batch(lake, "orders", day)
+        commits.write(lake, manifest, (), noted)
+        load(lake, warehouse, manifest)
+    commits.write(lake, batch(lake, "orders", LAST, revision=2), (), now)
+    warehouse.query("delete from raw._batches where batch = ?", [FIRST])
+    found = of_table(status(lake, warehouse, days=14), "orders")
+    assert found[LAST].missing[0] == "1 revision is not loaded: the next run loads what is missing"
+    assert found[FIRST].missing == (
+        "1 revision is not loaded, which runs do not look for: delete all rows of the table in raw and in raw._batches, "
+        "then run daily_increment",
+    )
 
 
 def test_a_history_that_was_cut_short_is_to_be_loaded_again(tmp_path: Path, warehouse: DuckDBWarehouse) -> None:

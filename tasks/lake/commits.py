@@ -96,9 +96,14 @@ def lacking(lake: Lake, table: str, ledger: Collection[Revision], now: datetime)
     That is the order of the commits, and the first that cannot be loaded ends it. So whatever was noted a while before
     one that the ledger has, it has too, and the log is read back to one that it has: a day's run reads 32 days.
     """
+    return _committed(lake, table, unloaded(lake, table, ledger, now))
+
+
+def unloaded(lake: Lake, table: str, ledger: Collection[Revision], now: datetime) -> list[Revision]:
+    """The revisions that are `lacking`, and those that were noted but never committed; no file is read."""
     wanted = [revision for revision in _since_loaded(lake, table, ledger, now) if revision not in ledger]
     latest = list(dict.fromkeys(reversed(wanted)))  # a note whose run died is followed by that of who did commit
-    return _committed(lake, table, reversed(latest))
+    return latest[::-1]
 
 
 def _since_loaded(lake: Lake, table: str, ledger: Collection[Revision], now: datetime) -> list[Revision]:
