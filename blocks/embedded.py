@@ -9,9 +9,6 @@ from pydantic import Field
 from tasks.source.postgres import Source
 from tasks.warehouse.protocol import Warehouse
 
-LOADING_MEMORY = "128MB"
-"""DuckDB's memory while rows only pass through it: with 512MB a load of 28 million rows took 300 MiB more than of 7."""
-
 
 class EmbeddedPostgres(Block):
     """A real Postgres server from a wheel, kept in a folder and reached through a unix socket only.
@@ -57,14 +54,16 @@ class DuckDBFile(Block):
     _documentation_url = "https://duckdb.org/docs/"
 
     path: str = Field(description="Path of the database file; created on first use.")
-    memory_limit: str = Field(default="512MB", description="What dbt's models may keep in memory before they spill.")
+    memory_limit: str = Field(
+        default="512MB", description="Memory of dbt's models before they spill, and of loads with large values."
+    )
     threads: int = Field(default=2, ge=1, description="Processor threads that DuckDB may use.")
 
     def open(self) -> Warehouse:
         """Open the database for writing; `TransientError` while another process holds it."""
         from tasks.warehouse.duckdb import DuckDBWarehouse
 
-        return DuckDBWarehouse(Path(self.path), memory_limit=LOADING_MEMORY, threads=self.threads)
+        return DuckDBWarehouse(Path(self.path), memory_limit=self.memory_limit, threads=self.threads)
 
     def dbt_environment(self) -> dict[str, str]:
         """The variables that the project's profile reads."""

@@ -1,6 +1,7 @@
 """The order of every load: generate, extract, append, load, reconcile."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from prefect import allow_failure
@@ -46,7 +47,7 @@ def ingest(run: Run) -> IngestReport:
         }
         _finish(extracted, progress, EXTRACTED)
     appended = {table: [append.submit(run, table, extracted[table], wait_for=found[table])] for table in run.windows}
-    with turn(run.stack, WAREHOUSE), Stack.named(run.stack).one_warehouse(), own_process() as runner:
+    with turn(run.stack, WAREHOUSE), _one_warehouse(run), own_process() as runner:
         loaded = {table: _load(runner, run, table, appended.get(table, ())) for table in TABLES}
         _finish(loaded, progress, LOADED)
         failures = _failures([generated, found, extracted, appended, loaded])
@@ -54,6 +55,15 @@ def ingest(run: Run) -> IngestReport:
         report = reconcile(run, done, failures, _seconds([generated, extracted, appended, loaded]))
     prune(run)
     return report
+
+
+def _one_warehouse(run: Run) -> AbstractContextManager[None]:
+    """Have the tasks of a day share one opening of the warehouse.
+
+    Those of a historical load open it each, so that DuckDB gives its memory back between two tables: a load of 28
+    million rows took 752 MiB with one opening, and 714 with one per table.
+    """
+    return nullcontext() if run.backfill else Stack.named(run.stack).one_warehouse()
 
 
 def _load(runner: TaskRunner[Any], run: Run, table: str, appended: Futures) -> Futures:

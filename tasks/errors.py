@@ -45,6 +45,10 @@ class WarehouseError(PipelineError):
     """The warehouse refused or contradicts the history."""
 
 
+class WarehouseMemoryError(WarehouseError):
+    """The warehouse needs more memory than it may take."""
+
+
 class ReconcileError(PipelineError):
     """The numbers of a run do not add up, or a table of the run failed; `reasons` says of which batch and table why."""
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tasks.errors import HistoryError, TransientError, WarehouseError
+from tasks.errors import HistoryError, TransientError, WarehouseError, WarehouseMemoryError
 from tasks.lake import paths
 from tasks.lake.manifests import Manifest, Part
 from tasks.lake.store import LocalLake
@@ -188,6 +188,36 @@ def test_memory_is_that_of_a_part_not_of_a_revision(lake: LocalLake, warehouse: 
 
 
 # Once
+
+
+def large_values(*numbers: int) -> list[pa.Table]:
+    """A part for each number: 30 records whose value does not fit a block of DuckDB's file, 45 MB of them."""
+    text = "0123456789" * 150_000
+    return [pa.table({"order_item_id": range(30 * n, 30 * n + 30), "note": [text] * 30}) for n in numbers]
+
+
+def test_values_that_cannot_be_spilled_are_loaded_with_more_memory(lake: LocalLake, tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    manifest = commit(lake, *large_values(0, 1, 2))
+    with DuckDBWarehouse(path, memory_limit="100MB") as cramped:
+        cramped.prepare([ITEMS])
+        with pytest.raises(WarehouseMemoryError, match="raise memory_limit of the DuckDB File block"):
+            cramped.load(lake, ITEMS, manifest, "run", AT)
+        assert cramped.ledger("order_items") == {}
+    with DuckDBWarehouse(path) as warehouse:
+        assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+        assert raw(warehouse, "count(*), min(length(note)), count(distinct order_item_id)") == [(90, 1_500_000, 90)]
+
+
+def test_more_memory_is_taken_only_when_a_load_needs_it(lake: LocalLake, tmp_path: Path) -> None:
+    path, limit = tmp_path / "warehouse.duckdb", "select current_setting('memory_limit')"
+    manifest = commit(lake, *large_values(0, 1))
+    with DuckDBWarehouse(path) as warehouse:
+        warehouse.prepare([ITEMS])
+        assert warehouse.query(limit) == [("61.0 MiB",)]
+        assert warehouse.load(lake, ITEMS, manifest, "run", AT)
+        with DuckDBWarehouse(path):  # another thread's must not take it away again
+            assert warehouse.query(limit) == [("488.2 MiB",)]
 
 
 def test_loading_twice_is_loading_once(lake: LocalLake, warehouse: Warehouse) -> None:
@@ -487,7 +517,7 @@ def test_dbt_can_open_the_same_file_in_the_same_process(warehouse: Warehouse, tm
     with duckdb.connect(tmp_path / "w" / "warehouse.duckdb", read_only=False, config={}) as connection:
         connection.execute("create schema staging; create table staging.t as select 1 as a")
     assert warehouse.query("select a, current_setting('memory_limit'), current_setting('threads') from staging.t") == [
-        (1, "488.2 MiB", 2)
+        (1, "61.0 MiB", 2)
     ]
 
 

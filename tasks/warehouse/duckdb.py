@@ -11,7 +11,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from tasks.errors import TransientError, WarehouseError
+from tasks.errors import PipelineError, TransientError, WarehouseError, WarehouseMemoryError
 from tasks.lake.manifests import Manifest, Part
 from tasks.lake.store import Lake
 from tasks.tables import Table
@@ -19,17 +19,23 @@ from tasks.warehouse.protocol import Revision
 from tasks.warehouse.raw import BATCHES, BUILT, SCHEMAS, declared_columns, raw_names, sql_type
 from tasks.warehouse.sql import SqlWarehouse, check_counts, counted, opened_part, sentence, title, utc
 
+LOADING_MEMORY = "64MB"
+"""DuckDB's memory while rows only pass through it: a load of 28 million rows peaked at 653 MiB, with 128MB at 720."""
+
 _BATCH_ROWS = 65_536
 _CATALOG = threading.Lock()  # DuckDB refuses one of two threads that alter the catalog at once
 _FILES = threading.Lock()  # ... and a thread that opens the file while another is closing it (1 in 1,000 under stress)
+_CRAMPED = re.compile(r"(pin|allocate) block of size")
+_ROOMY = set[Path]()  # files of which a load of this process has needed more than LOADING_MEMORY
 _HOLDER = re.compile(r"held in (?:(.*?) \()?PID (\d+)")  # of another container only the PID is told, as 0
 
 
 class DuckDBWarehouse(SqlWarehouse):
     """A `Warehouse` in a file that one process writes at a time; its threads share one instance of the database.
 
-    `memory_limit` and `threads` hold for that instance. They are set after connecting, not by `config`: DuckDB refuses
-    a second connection in the process (dbt's) whose `config` differs from the first's.
+    `threads` and the memory hold for that instance. They are set after connecting, not by `config`: DuckDB refuses a
+    second connection in the process (dbt's) whose `config` differs from the first's. The memory is `LOADING_MEMORY`,
+    and `memory_limit` once a load has needed more: DuckDB cannot spill values that are larger than a block.
 
     What a load adds stays in row groups of its own. To merge them with the last one, of up to 122,880 rows, it would
     have to read that again (up to 9 MB a day at scale 10); a build does it, which reads raw anyway.
@@ -38,16 +44,15 @@ class DuckDBWarehouse(SqlWarehouse):
     def __init__(self, path: Path, *, memory_limit: str = "512MB", threads: int = 2) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._memory_limit = memory_limit
         self._connection = _connect(path)
         settings = {
-            "memory_limit": memory_limit,
+            "memory_limit": memory_limit if path in _ROOMY else LOADING_MEMORY,
             "threads": threads,
-            "temp_directory": f"{path}.tmp",
             "max_vacuum_tasks": 0,
         }
         for name, value in settings.items():
-            with _translated(f"set {name} of {path}"):
-                self._connection.execute(f"set {name} = $value", {"value": value})
+            self._set(name, value)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +81,14 @@ class DuckDBWarehouse(SqlWarehouse):
 
     def load(self, lake: Lake, table: Table, manifest: Manifest, run: str, loaded_at: datetime) -> bool:
         """Insert one committed revision and its ledger row in one transaction; False if it is loaded already."""
+        try:
+            return self._load(lake, table, manifest, run, loaded_at)
+        except WarehouseMemoryError:
+            _ROOMY.add(self.path)
+            self._set("memory_limit", self._memory_limit)
+            return self._load(lake, table, manifest, run, loaded_at)
+
+    def _load(self, lake: Lake, table: Table, manifest: Manifest, run: str, loaded_at: datetime) -> bool:
         names = raw_names(table, manifest.columns)
         try:
             with self._session(f"load {title(manifest)}") as cursor:
@@ -114,6 +127,10 @@ class DuckDBWarehouse(SqlWarehouse):
         with self._session("clear the warehouse") as cursor, _CATALOG:
             for schema in SCHEMAS:
                 cursor.execute(_named("drop schema if exists {schema} cascade", schema=schema))
+
+    def _set(self, name: str, value: object) -> None:
+        with _translated(f"set {name} of {self.path}"):
+            self._connection.execute(f"set {name} = $value", {"value": value})
 
     def _has(self, manifest: Manifest) -> bool:
         key = [manifest.table, manifest.batch, manifest.revision]
@@ -234,7 +251,16 @@ def _translated(doing: str) -> Iterator[None]:
     """Raise what DuckDB raises as the pipeline's own errors."""
     try:
         yield
-    except (duckdb.TransactionException, duckdb.ConstraintException) as error:
-        raise TransientError(f"could not {doing}: another thread was faster ({sentence(error)}); try again") from error
     except duckdb.Error as error:
-        raise WarehouseError(f"could not {doing}: {sentence(error)}") from error
+        raise _error(doing, error) from error
+
+
+def _error(doing: str, error: duckdb.Error) -> PipelineError:
+    if _CRAMPED.search(str(error)):  # also as a TransactionException, from a commit
+        return WarehouseMemoryError(
+            f"could not {doing}: DuckDB has too little memory, so raise memory_limit of the DuckDB File block "
+            f"({sentence(error)})"
+        )
+    if isinstance(error, (duckdb.TransactionException, duckdb.ConstraintException)):
+        return TransientError(f"could not {doing}: another thread was faster ({sentence(error)}); try again")
+    return WarehouseError(f"could not {doing}: {sentence(error)}")
