@@ -256,7 +256,7 @@ def _translated(doing: str) -> Iterator[None]:
 
 
 def _error(doing: str, error: duckdb.Error) -> PipelineError:
-    if _CRAMPED.search(str(error)):  # also as a TransactionException, from a commit
+    if isinstance(error, duckdb.OutOfMemoryException) or _CRAMPED.search(str(error)):  # the latter from a commit
         return WarehouseMemoryError(
             f"could not {doing}: DuckDB has too little memory, so raise memory_limit of the DuckDB File block "
             f"({sentence(error)})"
