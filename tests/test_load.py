@@ -307,6 +307,15 @@ def test_two_processes_load_once(lake: LocalLake, tmp_path: Path) -> None:
         assert warehouse.totals("order_items", None) == {(DAY, 1): (20_000, manifest.digest)}
 
 
+def test_a_query_is_asked_again_with_more_memory(tmp_path: Path) -> None:
+    large = "select length(string_agg(repeat('x', 1500000), '')) from range(60)"
+    too_little = pytest.raises(WarehouseMemoryError, match="could not answer a query: DuckDB has too little memory")
+    with DuckDBWarehouse(tmp_path / "small.duckdb", memory_limit="70MB") as cramped, too_little:
+        cramped.query(large)
+    with DuckDBWarehouse(tmp_path / "warehouse.duckdb") as warehouse:
+        assert warehouse.query(large) == [(90_000_000,)]
+
+
 def row_groups(path: Path) -> int:
     """The row groups of order_items in a file, looked at without changing it."""
     with duckdb.connect(path, read_only=True) as connection:

@@ -2,11 +2,11 @@
 
 import re
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -25,8 +25,10 @@ LOADING_MEMORY = "64MB"
 _BATCH_ROWS = 65_536
 _CATALOG = threading.Lock()  # DuckDB refuses one of two threads that alter the catalog at once
 _FILES = threading.Lock()  # ... and a thread that opens the file while another is closing it (1 in 1,000 under stress)
+T = TypeVar("T")
+
 _CRAMPED = re.compile(r"(pin|allocate) block of size")
-_ROOMY = set[Path]()  # files of which a load of this process has needed more than LOADING_MEMORY
+_ROOMY = set[Path]()  # files for which this process has needed more than LOADING_MEMORY
 _HOLDER = re.compile(r"held in (?:(.*?) \()?PID (\d+)")  # of another container only the PID is told, as 0
 
 
@@ -35,7 +37,7 @@ class DuckDBWarehouse(SqlWarehouse):
 
     `threads` and the memory hold for that instance. They are set after connecting, not by `config`: DuckDB refuses a
     second connection in the process (dbt's) whose `config` differs from the first's. The memory is `LOADING_MEMORY`,
-    and `memory_limit` once a load has needed more: DuckDB cannot spill values that are larger than a block.
+    and `memory_limit` once more was needed: DuckDB cannot spill values that are larger than a block.
 
     What a load adds stays in row groups of its own. To merge them with the last one, of up to 122,880 rows, it would
     have to read that again (up to 9 MB a day at scale 10); a build does it, which reads raw anyway.
@@ -76,17 +78,11 @@ class DuckDBWarehouse(SqlWarehouse):
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, its parameters bound to question marks."""
-        with self._session("answer a query") as cursor:
-            return cursor.execute(statement, list(parameters)).fetchall()
+        return self._with_memory(lambda: self._query(statement, parameters))
 
     def load(self, lake: Lake, table: Table, manifest: Manifest, run: str, loaded_at: datetime) -> bool:
         """Insert one committed revision and its ledger row in one transaction; False if it is loaded already."""
-        try:
-            return self._load(lake, table, manifest, run, loaded_at)
-        except WarehouseMemoryError:
-            _ROOMY.add(self.path)
-            self._set("memory_limit", self._memory_limit)
-            return self._load(lake, table, manifest, run, loaded_at)
+        return self._with_memory(lambda: self._load(lake, table, manifest, run, loaded_at))
 
     def _load(self, lake: Lake, table: Table, manifest: Manifest, run: str, loaded_at: datetime) -> bool:
         names = raw_names(table, manifest.columns)
@@ -127,6 +123,19 @@ class DuckDBWarehouse(SqlWarehouse):
         with self._session("clear the warehouse") as cursor, _CATALOG:
             for schema in SCHEMAS:
                 cursor.execute(_named("drop schema if exists {schema} cascade", schema=schema))
+
+    def _query(self, statement: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        with self._session("answer a query") as cursor:
+            return cursor.execute(statement, list(parameters)).fetchall()
+
+    def _with_memory(self, work: Callable[[], T]) -> T:
+        """Do what may need more than `LOADING_MEMORY`: once more with `memory_limit` then."""
+        try:
+            return work()
+        except WarehouseMemoryError:
+            _ROOMY.add(self.path)
+            self._set("memory_limit", self._memory_limit)
+            return work()
 
     def _set(self, name: str, value: object) -> None:
         with _translated(f"set {name} of {self.path}"):
