@@ -97,6 +97,7 @@ def tenth(shop: Shop) -> dict[str, list[Record]]:
         placed(shop, 918, when, "148.77", customer_id=903),
         placed(shop, 919, at(9), "16.00", customer_id=904),
         placed(shop, 920, when, "17.00", customer_id=904, status="Cancelled"),
+        placed(shop, 923, when, "20.00", item={"product_id": None}),
     )
 
 
@@ -111,11 +112,13 @@ def eleventh(shop: Shop, before: Mapping[str, list[Record]]) -> dict[str, list[R
         event(shop, 9001, at(7), "moves back", at(11)),
         event(shop, 9002, at(9), "takes", at(11)),
         *(event(shop, 9013, at(11), "cookie"), event(shop, 9014, None, "undated", at(11))),
+        event(shop, 9015, at(12, 0) + timedelta(seconds=5), "ahead", at(11, 23)),
     ]
     late = placed(shop, 921, at(12, 0) + timedelta(seconds=5), "18.00")
     return together(
         {"customers": changed, "interactions": events, "orders": late["orders"]},
         placed(shop, 922, at(11), "19.00", customer_id=None),
+        placed(shop, 924, at(11), "21.00", item={"product_id": None, "quantity": 2}),
     )
 
 
@@ -168,6 +171,11 @@ def test_session_is_one_however_long_it_lasts(told: Told) -> None:
     assert "undated" not in sessions
 
 
+def test_event_is_never_later_than_its_record(told: Told) -> None:
+    sessions = {row[0]: row[3:7] for row in told.incremental["intermediate.sessions"]}
+    assert sessions["ahead"] == (day(11), at(11, 23), at(11, 23), 1)
+
+
 def test_order_that_is_placed_after_the_cut_waits_for_its_day(told: Told) -> None:
     orders = {row[0]: row[1] for row in told.warehouse.rows("marts.fct_customer_orders", "order_id, order_date")}
     assert set(orders) - {row[0] for row in told.waited} == {921}
@@ -195,7 +203,11 @@ def test_what_is_unknown_has_a_member_in_its_dimension(told: Told) -> None:
     customers = told.warehouse.rows("marts.dim_customers", "customer_id, orders, gross_revenue, rfm_segment")
     categories = told.warehouse.rows("marts.dim_categories", "category_id, category_name, products, gross_revenue")
     assert customers[0] == (UNKNOWN, 2, Decimal("29.00"), "Unknown")
-    assert categories[0] == (UNKNOWN, "No category", 1, Decimal("13.00"))
+    assert categories[0] == (UNKNOWN, "No category", 1, Decimal("13.00") + Decimal("41.00"))
+    products = told.warehouse.rows("marts.dim_products", "product_id, product_name, category_name, review_count")
+    sales = told.warehouse.rows("marts.fct_product_performance", "product_id, orders, units, gross_revenue")
+    assert products[0] == (UNKNOWN, "No product", "No category", 0)
+    assert sales[0] == (UNKNOWN, 2, 3, Decimal("41.00"))
 
 
 def test_velocity_is_one_whatever_a_status_or_launch_says(told: Told) -> None:

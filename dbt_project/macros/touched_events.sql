@@ -9,8 +9,11 @@
 {%- endmacro %}
 
 {% macro touched_events_since() -%}
-    select min(event_date)
-    from ({{ touched("interactions", "event_id", "event_date") }}) as dated
+    select min(event_at)
+    from
+        (
+            {{ touched("interactions", "event_id", happened_at() ~ " as event_at") }}
+        ) as dated
 {%- endmacro %}
 
 {#
@@ -69,5 +72,6 @@
 {%- endmacro %}
 
 {% macro touched_event_days() -%}
-    {{ touched("interactions", "event_id", "cast(event_date as date) as event_day") }}
+    {%- set day = "cast(" ~ happened_at() ~ " as date) as event_day" -%}
+    {{ touched("interactions", "event_id", day) }}
 {%- endmacro %}

@@ -7,7 +7,7 @@ with
             customer_id,
             product_id,
             event_type,
-            event_date,
+            {{ happened_at() }} as event_date,
             device_type,
             session_id,
             created_at,

@@ -7,7 +7,7 @@ with
         select
             items.order_item_id,
             items.order_id,
-            items.product_id,
+            {{ known_or_unknown("items.product_id") }} as product_id,
             items.quantity,
             items.unit_price,
             coalesce(items.total_price, 0) as total_price,

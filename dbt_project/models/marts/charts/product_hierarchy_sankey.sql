@@ -11,7 +11,7 @@ with
             sales.gross_revenue,
             sales.units
         from sales
-        inner join products on sales.product_id = products.product_id
+        left join products on sales.product_id = products.product_id
         where sales.gross_revenue > 0
     ),
 

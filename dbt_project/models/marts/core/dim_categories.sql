@@ -5,14 +5,15 @@ with
 
     sales as (
         select
-            products.category_id,
-            count(*) as products,
+            -- items that name no product are of no category either
+            {{ known_or_unknown("products.category_id") }} as category_id,
+            count(products.product_id) as products,
             sum(case when products.is_active then 1 else 0 end) as active_products,
             sum(performance.units) as units,
             {{ sales_sums("performance") }}
         from {{ ref("fct_product_performance") }} as performance
-        inner join products on performance.product_id = products.product_id
-        group by products.category_id
+        left join products on performance.product_id = products.product_id
+        group by 1
     ),
 
     final as (

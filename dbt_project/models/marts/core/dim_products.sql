@@ -6,16 +6,23 @@ with
 
     inventory as (select * from {{ ref("fct_inventory_position") }}),
 
+    sold as (select product_id from {{ ref("fct_product_performance") }}),
+
     final as (
         select
-            products.product_id,
-            products.product_name,
+            -- an item that names no product is one of the unknown member's
+            coalesce(products.product_id, sold.product_id) as product_id,
+            case
+                when products.product_id is null
+                then 'No product'
+                else products.product_name
+            end as product_name,
             products.description,
             products.brand_id,
             products.brand,
             products.sku,
-            products.category_id,
-            products.category_name,
+            {{ known_or_unknown("products.category_id") }} as category_id,
+            coalesce(products.category_name, 'No category') as category_name,
             products.subcategory_id,
             products.subcategory_name,
             products.base_price,
@@ -25,7 +32,7 @@ with
             products.unit_margin,
             products.margin_rate,
             products.rating,
-            products.review_count,
+            coalesce(products.review_count, 0) as review_count,
             products.stock_quantity,
             inventory.stock_on_hand,
             inventory.inventory_status,
@@ -33,6 +40,7 @@ with
             products.is_active,
             products.launched_at
         from products
+        full outer join sold on products.product_id = sold.product_id
         left join inventory on products.product_id = inventory.product_id
     )
 

@@ -8,7 +8,8 @@ with
     baskets as (
         select order_id, product_id
         from {{ ref("order_items") }}
-        where order_id in (select order_id from orders) and product_id is not null
+        where
+            order_id in (select order_id from orders) and product_id <> {{ unknown() }}
         group by order_id, product_id
     ),
 

@@ -30,7 +30,8 @@ with
 
     joined as (
         select
-            products.product_id,
+            -- an item that names no product is one of the unknown member's
+            coalesce(products.product_id, sales.product_id) as product_id,
             cast(products.launched_at as date) as launched_on,
             {{ dbt.datediff("cast(products.launched_at as date)", as_of(), "day") }}
             as days_on_sale,
@@ -44,9 +45,9 @@ with
             coalesce(interactions.cart_adds, 0) as cart_adds,
             coalesce(interactions.purchases, 0) as purchases,
             products.rating,
-            products.review_count
+            coalesce(products.review_count, 0) as review_count
         from products
-        left join sales on products.product_id = sales.product_id
+        full outer join sales on products.product_id = sales.product_id
         left join interactions on products.product_id = interactions.product_id
     ),
 
