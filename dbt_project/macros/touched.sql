@@ -78,25 +78,6 @@
     where listed.date_day is null or held.order_date is null
 {%- endmacro %}
 
-{% macro touched_customers() -%}
-    {{ touched("orders", "order_id", known_or_unknown("customer_id")) }}
-    union
-    select placed.customer_id
-    from {{ ref("orders") }} as placed
-    where placed.order_id in ({{ touched_orders() }})
-{%- endmacro %}
-
-{# All orders of the touched customers, which are numbered anew; those of nobody known are not numbered. #}
-{% macro touched_customers_orders() -%}
-    {{ touched_orders() }}
-    union
-    select ordered.order_id
-    from {{ ref("orders") }} as ordered
-    where
-        ordered.customer_id in ({{ touched_customers() }})
-        and ordered.customer_id <> {{ unknown() }}
-{%- endmacro %}
-
 {# Reviews that are new or changed, or whose order is. #}
 {% macro touched_reviews() -%}
     {{ touched("reviews", "review_id", "review_id") }}
